@@ -1,0 +1,72 @@
+"""``bci``: the command line. Verbs are loaded only when they are used, so that ``bci --help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from bci.errors import RolandicError
+
+# name -> (module that holds `command`, one line for --help)
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("bci.cli.demo", "A simulated person from calibration to a live session, with a report."),
+    "simulate": ("bci.cli.simulate", "A simulated person as an LSL stream, or as a recording."),
+    "stream": ("bci.cli.stream", "Play a recording as LSL streams."),
+    "run": ("bci.cli.run", "Run a live session from a stream or a recording."),
+    "control": ("bci.cli.control", "Arm, disarm, pause, note or swap the model of the session that runs here."),
+    "stop": ("bci.cli.stop", "Emergency stop of the session that runs here."),
+    "record": ("bci.cli.record", "Record LSL streams to XDF."),
+    "replay": ("bci.cli.replay", "Run a recorded session again; --verify compares it bit by bit."),
+    "repair": ("bci.cli.repair", "Cut a damaged XDF file to its last whole chunk."),
+    "train": ("bci.cli.train", "Train a decoder from recordings."),
+    "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),
+    "bench": ("bci.cli.bench", "Measure latency and throughput on this machine."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(VERBS[cmd_name][0])
+        return module.command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rolandic", prog_name="bci")
+def group() -> None:
+    """Real-time brain-computer interface: decode EEG or MEG from the Lab Streaming Layer, safely and replayably.
+
+    Start with `bci demo`.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one verb; a `RolandicError` is one line on standard error and its exit code."""
+    try:
+        group.main(args=arguments, prog_name="bci", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(1)
+    except RolandicError as error:
+        click.echo(f"bci: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What every verb shares: ``--json``, ``--quiet``, and progress that appears on a terminal only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from bci.errors import RecordingError
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+def output_options(function: F) -> F:
+    """Add ``--json PATH|-`` and ``--quiet``."""
+    function = click.option(
+        "--quiet", is_flag=True, help="Print nothing but errors (and the JSON that was asked for)."
+    )(function)
+    return click.option("--json", "json_path", metavar="PATH|-", help="Write the result as one JSON object.")(function)
+
+
+def emit(result: dict[str, Any], text: str, json_path: str | None, quiet: bool) -> None:
+    """Print the report for people, and write the object for programs where it was asked for."""
+    if not quiet and json_path != "-":
+        click.echo(text)
+    if json_path == "-":
+        click.echo(json.dumps(result, allow_nan=False, default=_plain))
+    elif json_path:
+        try:
+            Path(json_path).write_text(json.dumps(result, allow_nan=False, indent=2, default=_plain) + "\n")
+        except OSError as error:
+            raise RecordingError(
+                f"cannot write {json_path}: {error.strerror}; choose a folder that exists and is writable"
+            ) from None
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def progress(items: Iterable[T], label: str, total: int | None = None, quiet: bool = False) -> Iterator[T]:
+    """Iterate with a bar on standard error, where that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, description=label, total=total, console=Console(stderr=True))

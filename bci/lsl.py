@@ -1,0 +1,165 @@
+"""The one place that knows how LSL spells a stream: `StreamSpec` to and from ``pylsl.StreamInfo``, and how to find one."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+import pylsl
+
+from bci.errors import SourceError
+from bci.types import DTYPES, Channel, StreamSpec
+
+_FORMATS: dict[int, str] = {
+    pylsl.cf_float32: "float32",
+    pylsl.cf_double64: "double64",
+    pylsl.cf_string: "string",
+    pylsl.cf_int32: "int32",
+    pylsl.cf_int16: "int16",
+    pylsl.cf_int8: "int8",
+    pylsl.cf_int64: "int64",
+}
+_UNITS = {
+    "uV": ("uv", "µv", "μv", "microvolt", "microvolts"),
+    "mV": ("mv", "millivolt", "millivolts"),
+    "V": ("v", "volt", "volts"),
+    "T": ("t", "tesla"),
+    "fT": ("ft", "femtotesla"),
+    "T/m": ("t/m",),
+}
+_UNIT_OF = {alias: unit for unit, aliases in _UNITS.items() for alias in aliases}
+LSL_UNITS = {"uV": "microvolts", "mV": "millivolts", "V": "volts"}  # as the XDF meta-data specification spells them
+
+
+def canonical_unit(unit: str) -> str:
+    """``uV`` for every spelling of microvolts, and so on; an unknown unit stays as it is."""
+    return _UNIT_OF.get(unit.strip().lower(), unit.strip())
+
+
+def spec_from_xml(xml: str) -> StreamSpec:
+    """Read a stream's ``<info>`` element, as an inlet's ``info().as_xml()`` or an XDF stream header gives it."""
+    info = ET.fromstring(xml)
+
+    def text(tag: str, node: ET.Element = info) -> str:
+        return (node.findtext(tag) or "").strip()
+
+    n = int(text("channel_count") or 0)
+    channels = [_channel(c) for c in info.findall("./desc/channels/channel")]
+    if len(channels) != n:  # a description that does not match the data describes nothing
+        channels = [Channel(label=f"ch{i + 1}", type=text("type") or "EEG") for i in range(n)]
+    return StreamSpec(
+        name=text("name"),
+        type=text("type"),
+        source_id=text("source_id"),
+        uid=text("uid"),
+        hostname=text("hostname"),
+        sfreq_hz=float(text("nominal_srate") or 0),
+        format=text("channel_format") or "float32",  # type: ignore[arg-type]
+        channels=tuple(channels),
+        group=text("./desc/rolandic/group"),
+        created_s=float(text("created_at") or 0),
+    )
+
+
+def _channel(node: ET.Element) -> Channel:
+    def text(tag: str) -> str:
+        return (node.findtext(tag) or "").strip()
+
+    x, y, z = text("location/X"), text("location/Y"), text("location/Z")
+    position = (float(x) / 1000, float(y) / 1000, float(z) / 1000) if x and y and z else None
+    return Channel(text("label") or text("name"), text("type") or "EEG", canonical_unit(text("unit")), position)
+
+
+def info_from_spec(spec: StreamSpec) -> pylsl.StreamInfo:
+    """A ``StreamInfo`` for an outlet, with labels, types, units and positions where XDF's meta-data expects them."""
+    code = {name: code for code, name in _FORMATS.items()}[spec.format]
+    info = pylsl.StreamInfo(spec.name, spec.type, len(spec.channels), spec.sfreq_hz, code, spec.source_id)
+    desc = info.desc()
+    if spec.group:
+        desc.append_child("rolandic").append_child_value("group", spec.group)
+    nodes = desc.append_child("channels")
+    for channel in spec.channels:
+        node = nodes.append_child("channel")
+        node.append_child_value("label", channel.label)
+        node.append_child_value("type", channel.type)
+        node.append_child_value("unit", LSL_UNITS.get(channel.unit, channel.unit))
+        if channel.position_m is not None:
+            location = node.append_child("location")
+            for axis, value in zip("XYZ", channel.position_m, strict=True):
+                location.append_child_value(axis, repr(value * 1000))
+    return info
+
+
+def xml_from_spec(spec: StreamSpec) -> str:
+    """The ``<info>`` element of a stream, as an XDF header stores it."""
+    info = ET.Element("info")
+    fields = {
+        "name": spec.name, "type": spec.type, "channel_count": len(spec.channels), "channel_format": spec.format,
+        "source_id": spec.source_id, "nominal_srate": repr(spec.sfreq_hz), "version": "1.1",
+        "created_at": repr(spec.created_s), "uid": spec.uid, "hostname": spec.hostname,
+    }  # fmt: skip
+    for tag, value in fields.items():
+        ET.SubElement(info, tag).text = str(value)
+    desc = ET.SubElement(info, "desc")
+    if spec.group:
+        ET.SubElement(ET.SubElement(desc, "rolandic"), "group").text = spec.group
+    nodes = ET.SubElement(desc, "channels")
+    for channel in spec.channels:
+        node = ET.SubElement(nodes, "channel")
+        ET.SubElement(node, "label").text = channel.label
+        ET.SubElement(node, "type").text = channel.type
+        ET.SubElement(node, "unit").text = LSL_UNITS.get(channel.unit, channel.unit)
+        if channel.position_m is not None:
+            location = ET.SubElement(node, "location")
+            for axis, value in zip("XYZ", channel.position_m, strict=True):
+                ET.SubElement(location, axis).text = repr(value * 1000)
+    return ET.tostring(info, encoding="unicode")
+
+
+def dtype_of(spec: StreamSpec) -> type:
+    """The numpy dtype of a numeric stream."""
+    if spec.format not in DTYPES:
+        raise SourceError(f"stream {spec.name!r} carries {spec.format}, not numbers")
+    return DTYPES[spec.format]
+
+
+def visible_streams(wait_s: float = 1.0) -> list[tuple[pylsl.StreamInfo, StreamSpec]]:
+    """All streams that answer within ``wait_s``. Specs are without channels: those come from an open inlet."""
+    return [(info, spec_from_xml(info.as_xml())) for info in pylsl.resolve_streams(wait_s)]
+
+
+def find_stream(
+    name: str = "", type_: str = "", source_id: str = "", *, wait_s: float = 5.0
+) -> tuple[pylsl.StreamInfo, StreamSpec]:
+    """The one stream that fits; blocks until it is there, at most ``wait_s``.
+
+    Raises
+    ------
+    SourceError
+        None fits (the message lists what is visible), or more than one does (it lists the candidates).
+    """
+    wanted = {k: v for k, v in (("name", name), ("type", type_), ("source_id", source_id)) if v}
+    predicate = " and ".join(f"{key}={_quoted(value)}" for key, value in wanted.items())
+    asked = " and ".join(f"{key} {value!r}" for key, value in wanted.items()) or "any name"
+    found = pylsl.resolve_bypred(predicate, 1, wait_s) if predicate else pylsl.resolve_streams(wait_s)
+    if found and predicate:
+        found = pylsl.resolve_bypred(predicate, 64, 0.3)  # a second one may answer a little later
+    candidates = {info.uid(): (info, spec_from_xml(info.as_xml())) for info in found}
+    if not candidates:
+        seen = ", ".join(sorted(repr(spec.name) for _, spec in visible_streams(0.5))) or "none"
+        raise SourceError(f"no LSL stream with {asked} within {wait_s:g} s; visible now: {seen}")
+    if len(candidates) > 1:
+        raise SourceError(
+            f"{len(candidates)} LSL streams with {asked}: {describe([s for _, s in candidates.values()])}; "
+            "name one by --source-id"
+        )
+    return next(iter(candidates.values()))
+
+
+def describe(specs: Sequence[StreamSpec]) -> str:
+    """Streams in one line: name (type, host, source_id)."""
+    return "; ".join(f"{s.name!r} (type {s.type}, host {s.hostname}, source_id {s.source_id!r})" for s in specs)
+
+
+def _quoted(value: str) -> str:
+    return f"'{value}'" if "'" not in value else f'"{value}"'
