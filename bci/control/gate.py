@@ -1,0 +1,315 @@
+"""The gate: from predictions to proposed commands, as a table of states. It proposes; the device host decides.
+
+::
+
+    DISARMED --arm--> ARMED --high--> DWELL --dwelled (proposes a command)--> REFRACTORY --rested--> ARMED
+    any armed state --bad--> RECOVERING --recovered--> ARMED;  --lost, disarm--> DISARMED;  --stop--> STOPPED
+
+Everything is a value and an argument: no clock, no randomness. Whatever is unknown, flagged or late gives no evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from bci.errors import ConfigError
+from bci.types import Command, Control, Health, Prediction
+
+
+class GateMode(StrEnum):
+    """States of the gate. A command is proposed on the way from DWELL to REFRACTORY."""
+
+    DISARMED = "disarmed"
+    ARMED = "armed"
+    DWELL = "dwell"
+    REFRACTORY = "refractory"
+    RECOVERING = "recovering"
+    STOPPED = "stopped"
+
+
+class GateEvent(StrEnum):
+    """What can happen to the gate."""
+
+    ARM = "arm"
+    DISARM = "disarm"
+    STOP = "stop"  # the device host is stopped
+    RESET = "reset"  # a person has reset the device host
+    LOST = "lost"  # outage longer than lost_s, clock jump, or a set time without use
+    BAD = "bad"  # health is bad
+    STALE = "stale"  # a prediction that is flagged, too old, malformed, or missing for too long
+    HIGH = "high"  # a class that commands reached the threshold
+    LOW = "low"  # the class in dwell fell below release, or another class won
+    DWELLED = "dwelled"  # one class was held for dwell_s
+    RESTED = "rested"  # refractory_s has passed since the last command
+    RECOVERED = "recovered"  # resume_s of good health, and a rest decision in it
+
+
+_DIS, _ARM, _DWL, _REF, _REC, _STP = GateMode
+_ROWS: Final[dict[GateMode, tuple[GateMode, ...]]] = {
+    #       ARM   DISARM STOP  RESET LOST  BAD   STALE HIGH  LOW   DWELLED RESTED RECOVERED
+    _DIS: (_ARM, _DIS, _STP, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS),
+    _ARM: (_ARM, _DIS, _STP, _ARM, _DIS, _REC, _ARM, _DWL, _ARM, _ARM, _ARM, _ARM),
+    _DWL: (_DWL, _DIS, _STP, _DWL, _DIS, _REC, _ARM, _DWL, _ARM, _REF, _DWL, _DWL),
+    _REF: (_REF, _DIS, _STP, _REF, _DIS, _REC, _REF, _REF, _REF, _REF, _ARM, _REF),
+    _REC: (_REC, _DIS, _STP, _REC, _DIS, _REC, _REC, _REC, _REC, _REC, _REC, _ARM),
+    _STP: (_STP, _STP, _STP, _DIS, _STP, _STP, _STP, _STP, _STP, _STP, _STP, _STP),
+}
+TRANSITIONS: Final[dict[tuple[GateMode, GateEvent], GateMode]] = {
+    (mode, event): target for mode, row in _ROWS.items() for event, target in zip(GateEvent, row, strict=True)
+}
+ARMED_MODES: Final = frozenset({GateMode.ARMED, GateMode.DWELL, GateMode.REFRACTORY, GateMode.RECOVERING})
+
+
+class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How sure, for how long, how often.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Names in the order of the probabilities; every class but ``rest`` is a command.
+    rest : str or None
+        The class that commands nothing.
+    threshold, release : float
+        A dwell begins, and a command is proposed, at ``p >= threshold``; the dwell ends at ``p < release``.
+    dwell_s : float
+        How long one class must be held, in stamps of the predictions.
+    refractory_s : float
+        Shortest time between two proposals.
+    max_age_s : float
+        Predictions on older data give no evidence; a hole this long in the predictions ends a dwell.
+    ttl_ms : float
+        How long a command may be under way before the device host refuses it.
+    resume_s : float
+        Good health needed after trouble, with a rest decision in it, before the gate is armed again.
+    lost_s : float
+        Trouble, or a step of the clock, longer than this disarms.
+    idle_disarm_s : float
+        Disarms when nothing was commanded for so long.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range; the message names key, value, and what is allowed.
+    """
+
+    classes: tuple[str, ...]
+    rest: str | None = None
+    threshold: float = 0.8
+    release: float = 0.65
+    dwell_s: float = 0.5
+    refractory_s: float = 1.0
+    max_age_s: float = 0.5
+    ttl_ms: float = 300.0
+    resume_s: float = 2.0
+    lost_s: float = 2.0
+    idle_disarm_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ConfigError(f"gate classes = {self.classes}: two or more different names are needed")
+        if self.rest is not None and self.rest not in self.classes:
+            raise ConfigError(f"gate rest = {self.rest!r}: must be one of {', '.join(self.classes)}")
+        if problem := _threshold_problem(self, self.threshold):
+            raise ConfigError(f"gate {problem}")
+        if not 0 < self.release <= self.threshold:
+            raise ConfigError(f"gate release = {self.release:g}: must be above 0 and at most threshold")
+        for key in ("dwell_s", "refractory_s", "resume_s"):
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ConfigError(f"gate {key} = {getattr(self, key):g}: must be 0 or more")
+        for key in ("max_age_s", "ttl_ms", "lost_s", "idle_disarm_s"):
+            if not getattr(self, key) > 0:
+                raise ConfigError(f"gate {key} = {getattr(self, key):g}: must be above 0")
+
+
+class GateState(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the gate remembers, as a value. ``arm_id`` and ``command_id`` are the last ones given out."""
+
+    name: GateMode = GateMode.DISARMED
+    arm_id: int = 0
+    command_id: int = 0
+    now_s: float | None = None  # of the last step
+    bad_since_s: float | None = None
+    good_since_s: float | None = None  # in RECOVERING
+    has_rested: bool = False  # in RECOVERING: a rest decision was seen
+    stamp_s: float | None = None  # of the last prediction that counted
+    seen_s: float = -math.inf  # now_s when it counted
+    candidate: int = -1  # class in dwell
+    dwell_since_s: float = 0.0  # stamp at which its dwell began
+    commanded_s: float = -math.inf  # now_s of the last proposal
+    active_s: float = -math.inf  # now_s of the last arming or proposal
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether a command may come of it, now or after recovery."""
+        return self.name in ARMED_MODES
+
+
+Stepped = tuple[GateState, Command | None, tuple[str, ...]]
+
+
+def step(
+    settings: GateSettings, state: GateState, prediction: Prediction | None, health: Health, now_s: float
+) -> Stepped:
+    """One hop, or a tick without one: the new state, a proposed command or None, and the reasons for what changed.
+
+    Parameters
+    ----------
+    settings, state
+        The value that `step` or `control` returned last, or ``GateState()``.
+    prediction : Prediction or None
+        None at a tick during silence.
+    health : Health
+        ``bad`` means neutral.
+    now_s : float
+        LSL clock; must not go backward, and `step` must be called at least every ``lost_s``.
+    """
+    previous_s = state.now_s
+    is_bad = health.level not in ("ok", "warn")  # unknown is shut
+    bad_since_s = (state.bad_since_s if state.bad_since_s is not None else now_s) if is_bad else None
+    state = replace(state, now_s=now_s, bad_since_s=bad_since_s)
+    if state.name not in ARMED_MODES:
+        return state, None, ()
+    if lost := _lost(settings, state, previous_s, now_s):
+        return _move(state, GateEvent.LOST), None, (lost,)
+    if is_bad:
+        state = _move(state, GateEvent.BAD)
+        return state, None, health.reasons or ("health is bad",)
+    if prediction is None:
+        if state.name in (GateMode.DWELL, GateMode.RECOVERING) and now_s - state.seen_s > settings.max_age_s:
+            return _move(state, GateEvent.STALE), None, ("no prediction for too long",)
+        return state, None, ()
+    if problem := _unusable(settings, state, prediction):
+        state = _move(replace(state, stamp_s=None), GateEvent.STALE)
+        return state, None, (problem,)
+    return _weigh(settings, state, prediction, now_s)
+
+
+def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now_s: float) -> Stepped:
+    """Evidence of one usable prediction, health being good and the gate armed."""
+    hole = state.stamp_s is not None and prediction.stamp_s - state.stamp_s > settings.max_age_s
+    state = replace(state, stamp_s=prediction.stamp_s, seen_s=now_s)
+    p = prediction.p
+    best = max(range(len(p)), key=p.__getitem__)
+    threshold, release = settings.threshold, settings.release
+    commands = settings.classes[best] != settings.rest
+    is_rested = now_s - state.commanded_s >= settings.refractory_s
+    reasons: tuple[str, ...] = ()
+
+    if state.name is GateMode.RECOVERING:
+        good_since_s = now_s if state.good_since_s is None else state.good_since_s
+        has_rested = state.has_rested or not commands or p[best] < release
+        state = replace(state, good_since_s=good_since_s, has_rested=has_rested)
+        if not (has_rested and is_rested and now_s - good_since_s >= settings.resume_s):
+            return state, None, ()
+        return _move(state, GateEvent.RECOVERED), None, ("recovered",)  # a dwell begins with the next hop
+    if state.name is GateMode.REFRACTORY:
+        if not is_rested:
+            return state, None, ()
+        state = _move(state, GateEvent.RESTED)
+        reasons = ("refractory time is over",)
+    if state.name is GateMode.DWELL and (hole or not commands or best != state.candidate or p[best] < release):
+        reasons = ("a hole in the predictions" if hole else f"{settings.classes[state.candidate]} was not held",)
+        state = _move(state, GateEvent.LOW)
+    if state.name is GateMode.ARMED and commands and p[best] >= threshold:
+        state = replace(_move(state, GateEvent.HIGH), candidate=best, dwell_since_s=prediction.stamp_s)
+        reasons = (f"{settings.classes[best]} reached {threshold:g}",)
+    # the sum of hops of 1/250 s falls short of 0.5 by rounding
+    held = state.name is GateMode.DWELL and prediction.stamp_s - state.dwell_since_s >= settings.dwell_s - 1e-6
+    if not (held and is_rested and p[best] >= threshold):
+        return state, None, reasons
+    name = settings.classes[best]
+    command = Command(
+        id=state.command_id + 1, name=name, value=p[best], issued_s=now_s, ttl_ms=settings.ttl_ms, arm_id=state.arm_id,
+        hop=prediction.hop,
+    )  # fmt: skip
+    state = _move(state, GateEvent.DWELLED)
+    state = replace(state, command_id=command.id, commanded_s=now_s, active_s=now_s)
+    return state, command, (f"{name} held for {settings.dwell_s:g} s",)
+
+
+def control(
+    settings: GateSettings, state: GateState, control: Control, health: Health
+) -> tuple[GateState, tuple[str, ...]]:
+    """What a person, or the device host's mirror (``stopped``), asks of the gate. Refusals are reasons.
+
+    ``arm`` is refused while health is bad or no step has been made yet, and gives a new ``arm_id`` otherwise.
+    Actions that are not the gate's change nothing.
+    """
+    action, by = control.action, f" by {control.by}" if control.by else ""
+    if action == "arm":
+        if problem := _arming_problem(state, health):
+            return state, (problem,)
+        state = _move(state, GateEvent.ARM)
+        return replace(state, arm_id=state.arm_id + 1, active_s=state.now_s, stamp_s=None), (f"armed{by}",)
+    if action == "disarm":
+        return _move(state, GateEvent.DISARM), (control.value or f"disarmed{by}",)
+    if action == "stopped":
+        return _move(state, GateEvent.STOP), (control.value or f"stopped{by}",)
+    if action == "reset":
+        return _move(state, GateEvent.RESET), (f"reset{by}",)
+    return state, ()
+
+
+def with_threshold(settings: GateSettings, threshold: float) -> GateSettings:
+    """The same settings with another threshold, and ``release`` at most that.
+
+    Raises
+    ------
+    ConfigError
+        The threshold is not above chance, or above 1.
+    """
+    return replace(settings, threshold=threshold, release=min(settings.release, threshold))
+
+
+def _arming_problem(state: GateState, health: Health) -> str:
+    if state.name is GateMode.STOPPED:
+        return "not armed: stopped; reset first"
+    if state.is_armed:
+        return "armed already"
+    if state.now_s is None:
+        return "not armed: no data yet"
+    if health.level not in ("ok", "warn"):
+        return "not armed: " + ("; ".join(health.reasons) or "health is bad")
+    return ""
+
+
+def _move(state: GateState, event: GateEvent) -> GateState:
+    """Apply the table; evidence never survives a change of state, nor trouble."""
+    target = TRANSITIONS[state.name, event]
+    if target is state.name and event not in (GateEvent.BAD, GateEvent.STALE):
+        return state
+    return replace(state, name=target, candidate=-1, good_since_s=None, has_rested=False)
+
+
+def _lost(settings: GateSettings, state: GateState, previous_s: float | None, now_s: float) -> str:
+    if previous_s is not None and not 0 <= now_s - previous_s <= settings.lost_s:
+        return f"the clock jumped by {now_s - previous_s:.3g} s"
+    if state.bad_since_s is not None and now_s - state.bad_since_s > settings.lost_s:
+        return f"trouble for more than {settings.lost_s:g} s"
+    if now_s - state.active_s > settings.idle_disarm_s:
+        return f"no command for {settings.idle_disarm_s:g} s"
+    return ""
+
+
+def _unusable(settings: GateSettings, state: GateState, prediction: Prediction) -> str:
+    """Why a prediction is no evidence; written so that NaN is unusable."""
+    if prediction.flags:
+        return "the prediction is flagged"
+    if not prediction.age_s <= settings.max_age_s:
+        return "the data are too old"
+    if state.stamp_s is not None and not prediction.stamp_s > state.stamp_s:
+        return "stamps went backward"
+    if len(prediction.p) != len(settings.classes) or not all(0.0 <= p <= 1.0 for p in prediction.p):
+        return "the probabilities are malformed"
+    return ""
+
+
+def _threshold_problem(settings: GateSettings, threshold: float) -> str:
+    chance = 1 / len(settings.classes)
+    ok = chance < threshold <= 1
+    return "" if ok else f"threshold = {threshold:g}: must be above chance ({chance:.3g}) and at most 1"
