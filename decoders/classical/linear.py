@@ -1,0 +1,35 @@
+"""The last stage that the classical decoders share: standardised features to logits, fitted by scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def fit_logistic(
+    features: NDArray[np.float64], y: NDArray[np.integer], n_classes: int, *, C: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Logistic regression with an L2 penalty.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n_trials, n_features)
+    y : ndarray, shape (n_trials,)
+        Class indices.
+    n_classes : int
+    C : float
+        Inverse strength of the penalty, as in scikit-learn.
+
+    Returns
+    -------
+    coef : ndarray, shape (n_features, n_classes)
+    intercept : ndarray, shape (n_classes,)
+        ``features @ coef + intercept`` are logits; for two classes they are symmetric around 0.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=C, max_iter=5000, tol=1e-6).fit(features, y)
+    coef, intercept = model.coef_, model.intercept_
+    if n_classes == 2:  # one row: the log odds of the second class
+        coef, intercept = np.concatenate((-coef, coef)) / 2, np.concatenate((-intercept, intercept)) / 2
+    return np.ascontiguousarray(coef.T), np.ascontiguousarray(intercept)

@@ -1,0 +1,142 @@
+"""`eegnet`: the compact network of Lawhern et al. 2018 (J. Neural Eng. 15:056013), causal and streaming.
+
+Changed against the paper, so that a hop costs the hop: spatial filters come first (they and the temporal kernels are
+both linear, so the order is free; each spatial filter has a temporal kernel of its own, where the paper shares one
+between two), convolutions in time look back only, and the readout is the mean of frame logits over the window instead
+of one weight a frame. Batch normalisation uses running statistics outside training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from decoders.classical.riemann import whitener
+from decoders.networks.layers.causal import CausalDepthwise, MeanOfLast
+from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
+from decoders.training.loop import train_network
+
+_KERNEL_S = 0.25
+_FRAME_RATE_HZ = 32.0  # after the first pool: what desynchronisation needs, and no more
+
+
+class EEGNet(nn.Module):
+    """Spatial filters, temporal kernels, pool, separable convolution, pool, mean over the window.
+
+    ``params``: ``align`` (channels, channels) is applied to the input (Euclidean alignment, He and Wu 2020, IEEE TBME
+    67:399); ``temperature``.
+
+    Parameters
+    ----------
+    spec : DecoderSpec
+        ``options``: ``n_filters``, ``kernel`` (samples), ``pool`` (samples), ``frame_kernel`` (frames of the first
+        pool), ``frame_pool``, ``n_tokens`` in the window.
+
+    Raises
+    ------
+    SpecError
+        The hop is not a multiple of the total stride ``pool * frame_pool``.
+    """
+
+    def __init__(self, spec: DecoderSpec):
+        super().__init__()
+        size = {name: int(value) for name, value in spec.options.items()}
+        stride = size["pool"] * size["frame_pool"]
+        if spec.hop % stride:
+            raise SpecError(
+                f"decoder 'eegnet': hop {spec.hop} is not a multiple of the network's stride {stride}; "
+                f"use a hop of {max(1, round(spec.hop / stride)) * stride} samples, or train for this hop"
+            )
+        n = size["n_filters"]
+        self.spec = spec
+        self.pool, self.frame_pool = size["pool"], size["frame_pool"]
+        self.tokens_per_hop = spec.hop // stride
+        self.spatial = nn.Conv1d(len(spec.channels), n, 1, bias=False)
+        self.temporal = CausalDepthwise(n, size["kernel"])
+        self.norm1 = nn.BatchNorm1d(n)
+        self.frames = CausalDepthwise(n, size["frame_kernel"])
+        self.mix = nn.Conv1d(n, n, 1, bias=False)
+        self.norm2 = nn.BatchNorm1d(n)
+        self.dropout = nn.Dropout(0.5)
+        self.readout = nn.Conv1d(n, len(spec.classes), 1)
+        self.mean = MeanOfLast(len(spec.classes), size["n_tokens"])
+
+    @classmethod
+    def design(cls, request: Request) -> DecoderSpec:
+        hop, sfreq_hz = request.hop, request.sfreq_hz
+        pool = max(d for d in range(1, hop + 1) if hop % d == 0 and (d == 1 or sfreq_hz / d >= _FRAME_RATE_HZ))
+        kernel = max(2, round(_KERNEL_S * sfreq_hz))
+        frame_kernel = max(2, round(_KERNEL_S * sfreq_hz / pool))
+        past = kernel - 1 + (frame_kernel - 1) * pool
+        n_tokens = round((request.window_s * sfreq_hz - past) / hop)
+        if n_tokens < 2:
+            raise SpecError(
+                f"decoder 'eegnet': a window of {request.window_s:g} s is shorter than its kernels and two hops; "
+                f"use a window of {(past + 2 * hop) / sfreq_hz:.3g} s or more"
+            )
+        sizes = {
+            "n_filters": 16, "kernel": kernel, "pool": pool,
+            "frame_kernel": frame_kernel, "frame_pool": hop // pool, "n_tokens": n_tokens,
+        }  # fmt: skip
+        return DecoderSpec(
+            name="eegnet",
+            channels=request.channels,
+            sfreq_hz=sfreq_hz,
+            hop=hop,
+            classes=request.classes,
+            receptive_field=n_tokens * hop + past,
+            unit=request.unit,
+            backend="torch",
+            options=sizes,
+        )
+
+    @classmethod
+    def fit(cls, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[np.integer], *, seed: int) -> Fitted:
+        params = {"align": alignment(x), "temperature": np.ones(1, np.float32)}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = cls(spec)
+            train_network(network, x, y, {"align": torch.from_numpy(params["align"])})
+        weights = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
+        return Fitted(weights, params)
+
+    @classmethod
+    def restore(cls, spec: DecoderSpec, weights: Arrays) -> EEGNet:
+        try:
+            network = cls(spec)
+            network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        except (KeyError, RuntimeError) as error:
+            raise SpecError(
+                f"decoder 'eegnet': weights do not fit the spec ({str(error).splitlines()[-1].strip()})"
+            ) from None
+        network.requires_grad_(False)
+        return network.eval()
+
+    def initial_state(self, batch: int) -> State:
+        return self.temporal.initial(batch), self.frames.initial(batch), self.mean.initial(batch)
+
+    def forward(self, x: Tensor, state: State, params: Params) -> tuple[Tensor, State]:
+        """x (batch, channels, n·hop) -> logits (batch, n, classes)."""
+        past, past_frames, past_tokens = state
+        x = self.spatial(params["align"] @ x)
+        x, past = self.temporal(x, past)
+        x = self.dropout(nn.functional.avg_pool1d(nn.functional.elu(self.norm1(x)), self.pool))
+        x, past_frames = self.frames(x, past_frames)
+        x = nn.functional.elu(self.norm2(self.mix(x)))
+        x = self.dropout(nn.functional.avg_pool1d(x, self.frame_pool))
+        tokens, past_tokens = self.mean(self.readout(x), past_tokens)
+        logits = tokens[:, :, self.tokens_per_hop - 1 :: self.tokens_per_hop]
+        return logits.transpose(1, 2), (past, past_frames, past_tokens)
+
+    def step(self, x: Tensor, state: State, params: Params) -> tuple[Tensor, State]:
+        logits, state = self.forward(x, state, params)
+        return logits[:, 0], state
+
+
+def alignment(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The symmetric matrix that whitens the trials (n, channels, samples); directions without variance stay out."""
+    white = whitener(x)  # rows are eigenvectors over the root of their variance
+    vectors = white / np.linalg.norm(white, axis=1, keepdims=True)
+    return (vectors.T @ white).astype(np.float32)

@@ -1,0 +1,180 @@
+"""What a decoder is: the streaming contract, and the record that says what it needs and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+State: TypeAlias = tuple[Any, ...]  # arrays of the decoder's backend, first axis = batch
+Params: TypeAlias = Mapping[str, Any]  # arrays of the decoder's backend; always holds "temperature"
+Arrays: TypeAlias = dict[str, Any]  # numpy arrays by name: what is stored
+
+
+class DecoderError(Exception):
+    """Base of what `decoders` and `calibration` raise for a user to read: what, where, what would work."""
+
+
+class SpecError(DecoderError):
+    """The decoder cannot serve what was asked."""
+
+
+class FitError(DecoderError):
+    """The training data cannot give a decoder."""
+
+
+class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a stream must match, and everything needed to build the decoder again around its weights.
+
+    Attributes
+    ----------
+    name : str
+        Key in `decoders.DECODERS`.
+    channels : tuple of str
+        Labels of the input rows, in order.
+    sfreq_hz : float
+        Rate of the input.
+    hop : int
+        Samples per step.
+    classes : tuple of str
+        Labels of the outputs, in order.
+    receptive_field : int or None
+        Samples that one output depends on; None when memory has no end (then ``warmup_hops`` counts).
+    warmup_hops : int
+        Hops until an endless memory has forgotten where it started.
+    delay_s : float
+        How far the middle of what an output looks at lies back, beyond the receptive field itself.
+    unit : str
+        Unit of the input.
+    backend : {"numpy", "torch"}
+        Kind of arrays that ``forward`` and ``step`` take and give.
+    options : dict
+        Sizes that the family needs to rebuild itself (kernel lengths, time constants).
+
+    Raises
+    ------
+    SpecError
+        When a value is impossible or does not fit the others.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    sfreq_hz: float
+    hop: int
+    classes: tuple[str, ...]
+    receptive_field: int | None = None
+    warmup_hops: int = 0
+    delay_s: float = 0.0
+    unit: str = "uV"
+    backend: Literal["numpy", "torch"] = "numpy"
+    options: dict[str, float] = {}
+
+    def __post_init__(self) -> None:
+        def refuse(what: str) -> None:
+            raise SpecError(f"decoder {self.name!r}: {what}")
+
+        if not self.channels:
+            refuse("no channels; name at least one")
+        if twice := _doubled(self.channels):
+            refuse(f"channel {twice} is named twice; name each once")
+        if len(self.classes) < 2:
+            refuse(f"{len(self.classes)} class ({', '.join(self.classes)}); at least 2 are needed")
+        if twice := _doubled(self.classes):
+            refuse(f"class {twice} is named twice; name each once")
+        if not 0 < self.sfreq_hz < float("inf"):
+            refuse(f"sfreq_hz {self.sfreq_hz:g} is not a rate; it must be above 0")
+        if self.hop < 1:
+            refuse(f"hop {self.hop} samples; it must be at least 1 ({1 / self.sfreq_hz:.3g} s)")
+        if self.warmup_hops < 0:
+            refuse(f"warmup_hops {self.warmup_hops} is negative")
+        if self.receptive_field is None and self.warmup_hops == 0:
+            refuse("an endless memory needs warmup_hops of at least 1")
+        if self.receptive_field is not None and self.receptive_field < self.hop:
+            refuse(
+                f"receptive field {self.receptive_field} samples is shorter than the hop {self.hop}; "
+                f"use a window of at least {self.hop / self.sfreq_hz:.3g} s or a shorter hop"
+            )
+
+    @property
+    def hop_s(self) -> float:
+        return self.hop / self.sfreq_hz
+
+    @property
+    def n_priming_hops(self) -> int:
+        """Hops of a segment that must have passed before an output can be trusted (this many, the last included)."""
+        filled = -(-self.receptive_field // self.hop) if self.receptive_field is not None else 0
+        return max(filled, self.warmup_hops)
+
+    @property
+    def context(self) -> int:
+        """Samples to feed from a fresh state for an output that is independent of the start; whole hops."""
+        return self.n_priming_hops * self.hop
+
+
+def _doubled(names: tuple[str, ...]) -> str:
+    return next((name for name in names if names.count(name) > 1), "")
+
+
+class Decoder(Protocol):
+    """One hop in, logits out, memory carried by the caller.
+
+    ``step`` and ``forward`` return logits; probabilities are ``softmax(logits / params["temperature"])``, which is what
+    `decoders.engine.Runner` gives. State and params are never changed in place. ``params`` holds what recalibration
+    changes; weights belong to the decoder. Folding ``step`` over the hops equals ``forward`` (relative 1e-5).
+    """
+
+    @property
+    def spec(self) -> DecoderSpec: ...
+
+    def initial_state(self, batch: int) -> State:
+        """Memory at the start of a segment: a flat tuple of arrays with first axis ``batch``."""
+        ...
+
+    def forward(self, x: Any, state: State, params: Params) -> tuple[Any, State]:
+        """Many hops: x (batch, channels, n·hop) -> logits (batch, n, classes)."""
+        ...
+
+    def step(self, x: Any, state: State, params: Params) -> tuple[Any, State]:
+        """One hop: x (batch, channels, hop) -> logits (batch, classes)."""
+        ...
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person asks of a decoder family; ``window_s`` is the stretch of signal that one decision should use."""
+
+    channels: tuple[str, ...]
+    sfreq_hz: float
+    hop: int
+    classes: tuple[str, ...]
+    unit: str = "uV"
+    window_s: float = 3.0
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """What training gives: numpy arrays that `Family.restore` and `Runner` take."""
+
+    weights: Arrays
+    params: Arrays
+
+
+class Family(Protocol):
+    """What an entry of `decoders.DECODERS` offers."""
+
+    @classmethod
+    def design(cls, request: Request) -> DecoderSpec:
+        """The spec of this family for that request; SpecError says what would work."""
+        ...
+
+    @classmethod
+    def fit(cls, spec: DecoderSpec, x: Any, y: Any, *, seed: int) -> Fitted:
+        """Learn from float32 x (n_trials, channels, n_samples), whose end is the decision, and class indices y.
+
+        ``n_samples`` is ``spec.context`` or more; what goes beyond is further back in time.
+        """
+        ...
+
+    @classmethod
+    def restore(cls, spec: DecoderSpec, weights: Arrays) -> Decoder:
+        """The decoder around stored weights; DecoderError if they do not fit the spec."""
+        ...
