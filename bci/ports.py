@@ -89,7 +89,8 @@ class Device(Protocol):
     """Something that moves. Runs in the device host process; every call returns fast or raises ``DeviceError``.
 
     ``neutral`` is what the device does when nothing is commanded; it must be safe to call at any time, twice, and after
-    an error. ``neutral_means`` says in a word what that is for this device: zero, hold or release.
+    an error. ``neutral_means`` says in a word what that is for this device: zero, hold or release. ``reason`` is for
+    receivers that show it.
     """
 
     url: str
@@ -97,7 +98,7 @@ class Device(Protocol):
 
     def open(self) -> None: ...
     def send(self, command: Command) -> str: ...  # what was really sent
-    def neutral(self) -> None: ...
+    def neutral(self, reason: str) -> None: ...
     def close(self) -> None: ...
 
 
