@@ -1,0 +1,210 @@
+"""The composition root: the only file that puts concrete sources, devices, recorder, and decoders together."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bci.config import ModelSettings, SessionConfig, parse_config, to_toml
+from bci.control.gate import GateSettings
+from bci.errors import ConfigError, ModelError
+from bci.pipeline import Pipeline
+from bci.recording.replay import RecordedSession, read_session
+from bci.scoring import Scorer
+from bci.session import Session
+from bci.types import StreamSpec
+from decoders.checkpoint import CheckpointError, Model, load_model
+from decoders.spec import DecoderError
+
+LIBRARIES = ("numpy", "scipy", "torch", "pyriemann", "scikit-learn", "rolandic")
+
+
+def load(path: str | Path) -> Model:
+    """Load a model folder.
+
+    Raises
+    ------
+    ModelError
+        It is absent, damaged, or foreign.
+    """
+    try:
+        return load_model(Path(path))
+    except (CheckpointError, DecoderError) as error:
+        raise ModelError(str(error)) from None
+
+
+def fit_to_stream(model: Model, spec: StreamSpec) -> Pipeline:
+    """The model's pipeline on this stream, warmed up; what does not fit is named."""
+    pipeline = Pipeline(model, spec)
+    pipeline.warm_up()
+    return pipeline
+
+
+def with_unit(spec: StreamSpec, unit: str) -> StreamSpec:
+    """Give ``unit`` to the channels that say none."""
+    if not unit:
+        return spec
+    channels = tuple(c if c.unit else msgspec.structs.replace(c, unit=unit) for c in spec.channels)
+    return msgspec.structs.replace(spec, channels=channels)
+
+
+def gate_settings(config: SessionConfig, classes: tuple[str, ...]) -> GateSettings:
+    """The gate's settings for a model with these classes; a class called ``rest`` commands nothing unless told."""
+    g = config.gate
+    rest = g.rest if g.rest is not None else ("rest" if "rest" in classes else None)
+    return GateSettings(
+        classes=classes,
+        rest=rest,
+        threshold=g.threshold,
+        release=g.release if g.release is not None else 0.8 * g.threshold,
+        dwell_s=g.dwell_s,
+        refractory_s=g.refractory_s,
+        max_age_s=g.max_age_s,
+        ttl_ms=g.ttl_ms,
+    )
+
+
+def build_session(
+    config: SessionConfig,
+    spec: StreamSpec,
+    pipelines: dict[str, Pipeline],
+    model_hash: str,
+    mark: Callable[[str], None] | None = None,
+) -> Session:
+    """The data path, the same for live and replay."""
+    settings = gate_settings(config, pipelines[model_hash].classes)
+    extra = {} if mark is None else {"mark": mark}
+    return Session(spec, pipelines, model_hash, settings, max_fill_s=config.stream.max_fill_s, **extra)
+
+
+def build_scorer(model: Model, sfreq_hz: float) -> Scorer:
+    """Counts trials by the labels and the decision time that the model was trained with."""
+    labels = dict(model.info.get("labels", {})) | {c: c for c in model.spec.classes}
+    return Scorer(tuple(model.spec.classes), labels, float(model.info.get("decide_at_s", 3.5)), sfreq_hz)
+
+
+def check_expectations(expected: ModelSettings, model: Model) -> None:
+    """Refuse a model that is not what ``session.toml`` says.
+
+    Raises
+    ------
+    ConfigError
+        It names the key, both values, and what would work.
+    """
+    pre, spec = model.preprocessing, model.spec
+    window_s = spec.receptive_field / spec.sfreq_hz if spec.receptive_field else None
+    actual: dict[str, Any] = {
+        "decoder": spec.name,
+        "channels": list(pre["channels"]),
+        "reference": pre.get("reference", "none"),
+        "bandpass_hz": pre.get("bandpass_hz"),
+        "notch_hz": pre.get("notch_hz"),
+        "window_s": window_s,
+        "hop_s": spec.hop / spec.sfreq_hz,
+    }
+    for key, is_value in actual.items():
+        wanted = getattr(expected, key)
+        wanted = list(wanted) if isinstance(wanted, tuple) else wanted
+        is_value = list(is_value) if isinstance(is_value, tuple) else is_value
+        if wanted is not None and wanted != is_value:
+            raise ConfigError(f"model.{key} = {wanted!r}: the model has {is_value!r}; train one with this setting, or drop it")
+
+
+def environment() -> dict[str, Any]:
+    """What bits depend on: the same here and there means bitwise equal replay."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "threads": 1,
+        "compute": "cpu",
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        if lines:
+            return lines[0].split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def session_metadata(config: SessionConfig, spec: StreamSpec, model_hash: str) -> str:
+    """What replay needs to build the same session, as the header of ``bci-events`` keeps it."""
+    return json.dumps(
+        {
+            "format": 1,
+            "model_hash": model_hash,
+            "primary": msgspec.to_builtins(spec),
+            "config": to_toml(config),
+            "environment": environment(),
+            "command_line": sys.argv[1:],
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Replayable:
+    """A recorded session with what it takes to run it again."""
+
+    recorded: RecordedSession
+    config: SessionConfig
+    spec: StreamSpec
+    model: Model
+    pipelines: dict[str, Pipeline]
+    is_same_environment: bool
+
+    def session(self) -> Session:
+        """A fresh session, as the recorded one began."""
+        return build_session(self.config, self.spec, self.pipelines, self.model.hash)
+
+
+def open_recorded(path: Path, other_model: Path | None = None, threshold: float | None = None) -> Replayable:
+    """Read a session's recording and load the models that it used, from its own folder.
+
+    Parameters
+    ----------
+    path
+        ``session.xdf`` in its folder, beside ``models/``.
+    other_model, threshold
+        Another model or gate threshold to try on the same session.
+    """
+    from bci.recording.xdf import read_xdf
+
+    file = read_xdf(path)
+    recorded = read_session(file.recording, file.metadata("bci-events"))
+    overrides = {"gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold}}
+    config = parse_config(recorded.metadata["config"], overrides, where=str(path))
+    spec = msgspec.convert(recorded.metadata["primary"], StreamSpec)
+    folder = path.parent / "models"
+    if other_model is not None:
+        model = load(other_model)
+        pipelines = {model.hash: fit_to_stream(model, spec)}
+    else:
+        hashes = {recorded.metadata["model_hash"]} | {
+            e.event.model_hash for e in recorded.events if hasattr(e.event, "model_hash")
+        }
+        models = {h: _own_model(folder / h, h) for h in hashes}
+        pipelines = {h: fit_to_stream(m, spec) for h, m in models.items()}
+        model = models[recorded.metadata["model_hash"]]
+    here = environment() == recorded.metadata["environment"]
+    return Replayable(recorded, config, spec, model, pipelines, here)
+
+
+def _own_model(folder: Path, expected_hash: str) -> Model:
+    model = load(folder)
+    if model.hash != expected_hash:
+        raise ModelError(f"{folder}: holds model {model.hash[:12]}, the session used {expected_hash[:12]}; restore the folder")
+    return model
+

@@ -1,0 +1,100 @@
+"""``bci run``: a live session."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bci.cli.common import emit, output_options
+from bci.config import SessionConfig, parse_config
+from bci.errors import ConfigError
+
+
+@click.command()
+@click.option("--config", "config_path", type=click.Path(dir_okay=False), help="session.toml; flags win over it.")
+@click.option("--stream", "stream_name", metavar="NAME", help="Name of the LSL stream to decode.")
+@click.option("--type", "stream_type", metavar="TYPE", help="Type of the LSL stream, such as EEG.")
+@click.option("--source-id", metavar="ID", help="source_id of the LSL stream.")
+@click.option("--recording", metavar="FILE", help="A recording instead of a stream, in real time.")
+@click.option("--markers", multiple=True, metavar="NAME", help="Marker streams; default: those that belong to the stream.")
+@click.option("--also", multiple=True, metavar="NAME", help="More signal streams to record.")
+@click.option("--unit", type=click.Choice(["uV", "mV", "V", "T"]), help="Unit of a stream that does not say it.")
+@click.option("--wait", "wait_s", type=float, metavar="S", help="How long to wait for the stream (default 10).")
+@click.option("--silence", "silence_s", type=float, metavar="S", help="Silence that counts as trouble.")
+@click.option("--reconnect", "reconnect_s", type=float, metavar="S", help="End this long after the last sample (default 30).")
+@click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
+@click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
+@click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
+@click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
+@click.option("--refractory", "refractory_s", type=float, metavar="S", help="Least time between commands (default 1).")
+@click.option("--device", "devices", multiple=True, metavar="URL", help="null:, lsl:NAME, udp://host:port; may be repeated.")
+@click.option("--arm", is_flag=True, help="Arm once predictions can be trusted.")
+@click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
+@click.option("--subject", metavar="ID", help="Whose session it is.")
+@click.option("--resume", is_flag=True, help="Go on in the same folder after a crash, disarmed.")
+@click.option("--seconds", type=float, metavar="S", help="End after this long.")
+@output_options
+def command(**options: Any) -> None:
+    """Decode a stream live: record everything, and command devices when armed.
+
+    \b
+    bci stream R12.edf --name eeg --wait &
+    bci run --stream eeg --model MODEL --arm --device null:
+
+    Ends when the stream ends, at --seconds, or on Ctrl-C. While it runs: `bci control`, `bci stop`, or type
+    arm, disarm, pause, resume, or a note, and Enter.
+    """
+    from bci.host.realtime import limit_threads
+
+    limit_threads()
+    config = _config(options)
+    from bci.live import run_live  # heavy: liblsl, numpy, the decoder
+
+    result = run_live(
+        config,
+        arm=options["arm"],
+        seconds=options["seconds"],
+        session_dir=options["session_dir"],
+        resume=options["resume"],
+        quiet=options["quiet"] or options["json_path"] == "-",
+        on_stop=_stop_on_signals,
+    )
+    emit(result.report, result.text, options["json_path"], options["quiet"])
+    if result.error is not None:
+        raise result.error
+
+
+def _config(options: dict[str, Any]) -> SessionConfig:
+    path = options["config_path"]
+    text = ""
+    if path:
+        try:
+            text = Path(path).read_text()
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    stream = {key: options[key] for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")}
+    stream |= {"name": options["stream_name"], "type": options["stream_type"]}
+    stream |= {key: list(options[key]) or None for key in ("markers", "also")}
+    overrides: dict[str, dict[str, Any]] = {
+        "stream": stream,
+        "model": {"path": options["model"]},
+        "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
+        "devices": {"urls": list(options["devices"]) or None},
+        "recording": {"subject": options["subject"]},
+    }
+    config = parse_config(text, overrides, where=path or "options")
+    if not config.model.path:
+        raise ConfigError("no model: give --model DIR, or model.path in session.toml; `bci train` makes one")
+    chosen = [config.stream.name, config.stream.type, config.stream.source_id, config.stream.recording]
+    if not any(chosen):
+        raise ConfigError("no stream: give --stream NAME, --type TYPE, --source-id ID or --recording FILE")
+    return config
+
+
+def _stop_on_signals(stop: Any) -> None:
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), lambda *_: stop("stopped by the user"))
+

@@ -1,0 +1,141 @@
+"""``session.toml``: every setting of a session, with its default, its unit and what is allowed.
+
+Flags of ``bci run`` are the same settings by another name; a flag wins over the file. What a model fixes (channels,
+reference, filters, window, hop, decoder) may be repeated here as an expectation: a model that is otherwise refuses to run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any, Literal
+
+import pydantic
+import tomlkit
+from pydantic import Field
+
+from bci.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(pydantic.BaseModel):
+    """Unknown keys are errors, and a setting does not change after it was read."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class StreamSettings(Section):
+    """Which streams the session listens to; the primary stream defines the hops."""
+
+    name: str = ""
+    type: str = ""
+    source_id: str = ""
+    recording: str = ""
+    markers: tuple[str, ...] = ()
+    also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
+    unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")
+    wait_s: Positive = 10.0
+    silence_s: Positive | None = None
+    reconnect_s: Positive = 30.0
+    max_fill_s: Annotated[float, Field(ge=0, le=1)] = 0.1
+    counter_channel: str = Field(default="", description="label of a channel that counts samples")
+
+
+class ModelSettings(Section):
+    """The model folder, and what it is expected to be."""
+
+    path: str = ""
+    decoder: str | None = None
+    channels: tuple[str, ...] | None = None
+    reference: str | None = None
+    bandpass_hz: tuple[float, float] | None = None
+    notch_hz: Positive | None = None
+    window_s: Positive | None = None
+    hop_s: Positive | None = None
+
+
+class GateSection(Section):
+    """When a prediction becomes a command."""
+
+    threshold: Probability = 0.8
+    release: Probability | None = Field(default=None, description="hysteresis: a class that dwells is dropped below this; default 0.8 x threshold")
+    dwell_s: Annotated[float, Field(ge=0)] = 0.5
+    refractory_s: Annotated[float, Field(ge=0)] = 1.0
+    max_age_s: Positive = 0.5
+    ttl_ms: Positive = 300.0
+    rest: str | None = Field(default=None, description="class that never commands")
+
+
+class DeviceSection(Section):
+    """What moves. ``urls`` such as null:, lsl:NAME, udp://host:port."""
+
+    urls: tuple[str, ...] = ("null:",)
+    rate_limit_hz: Positive = 10.0
+
+
+class RecordingSection(Section):
+    """Where the session is kept."""
+
+    root: str = "sessions"
+    subject: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] = "anonymous"
+    session: Annotated[int, Field(ge=1)] | None = None
+    planned_s: Positive = Field(default=3600.0, description="duration that free disk space is checked against")
+
+
+class SessionConfig(Section):
+    """A whole session."""
+
+    stream: StreamSettings = StreamSettings()
+    model: ModelSettings = ModelSettings()
+    gate: GateSection = GateSection()
+    devices: DeviceSection = DeviceSection()
+    recording: RecordingSection = RecordingSection()
+
+    @pydantic.model_validator(mode="after")
+    def _release_below_threshold(self) -> SessionConfig:
+        if self.gate.release is not None and self.gate.release > self.gate.threshold:
+            raise ValueError(f"gate.release = {self.gate.release:g} is above gate.threshold = {self.gate.threshold:g}; allowed: at most the threshold")
+        return self
+
+
+def parse_config(text: str, overrides: dict[str, dict[str, Any]] | None = None, where: str = "session.toml") -> SessionConfig:
+    """Read TOML text; ``overrides`` (section -> key -> value, None ignored) win over it.
+
+    Raises
+    ------
+    ConfigError
+        One line per wrong setting: key, value, and what is allowed.
+    """
+    try:
+        data: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML: {error}") from None
+    for section, values in (overrides or {}).items():
+        merged = {**data.get(section, {}), **{k: v for k, v in values.items() if v is not None}}
+        if merged:
+            data[section] = merged
+    try:
+        return SessionConfig.model_validate(data)
+    except pydantic.ValidationError as error:
+        raise ConfigError(f"{where}: " + "; ".join(_line(e) for e in error.errors())) from None
+
+
+def _line(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key {key} = {error['input']!r}; allowed in this section: {', '.join(_keys(error['loc'][:-1]))}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key} = {error['input']!r}: {message[:1].lower() + message[1:]}" if key else message
+
+
+def _keys(section: tuple[Any, ...]) -> list[str]:
+    model: Any = SessionConfig
+    for name in section:
+        model = model.model_fields[name].annotation
+    return list(model.model_fields)
+
+
+def to_toml(config: SessionConfig) -> str:
+    """The configuration as resolved, as the session folder keeps it; settings without a value are left out."""
+    return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))

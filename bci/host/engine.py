@@ -1,0 +1,469 @@
+"""The live shell around `bci.session.Session`: it numbers every event, feeds it, and carries out what follows.
+
+One decode thread (the process's main thread) takes from the inbox what sources, people and background work put there.
+Whatever enters the session is journalled under its sequence number, so that replay can feed the same again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from bci.config import SessionConfig
+from bci.errors import ConfigError, RolandicError, SourceError
+from bci.host.device_host import DeviceHost, HostState
+from bci.host.inbox import Inbox
+from bci.host.latency import LatencyLedger
+from bci.ports import Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
+from bci.scoring import Scorer
+from bci.session import Pipeline, Session, check_swap
+from bci.signal.gaps import GapDetector
+from bci.types import (
+    Channel,
+    Chunk,
+    ChunkRef,
+    ClockOffset,
+    Command,
+    Control,
+    Gap,
+    GateChange,
+    Health,
+    HealthChange,
+    InputEvent,
+    JournalEvent,
+    Marker,
+    Now,
+    Numbered,
+    OutputEvent,
+    Prediction,
+    Receipt,
+    SegmentStarted,
+    Step,
+    StreamSpec,
+    Swap,
+)
+
+END_MARKER = "rolandic:end"
+TICK_S = 0.05  # the longest that the decode thread waits before it looks at children, silence and the clock
+SETTLE_S = 0.3  # after an end marker, for samples that were still on their way
+STAGES = ("arrival", "dequeued", "filtered", "decoded", "gated", "sent", "own", "total")
+LATENCY_LABELS = ("hop", "stamp_s", "arrival_s", "dequeued_s", "filtered_s", "decoded_s", "gated_s", "sent_s")
+
+
+@dataclass(frozen=True)
+class SwapRequest:
+    """A model that was loaded, fitted to the stream, and made safe on disk, ready to take over."""
+
+    model_hash: str
+    pipeline: Pipeline
+    source: str
+
+
+@dataclass
+class Counts:
+    """What the acquisition saw, stream by stream."""
+
+    n_samples: list[int]
+    n_lost: int = 0
+    n_gaps: int = 0
+    n_late: int = 0
+    n_segments: int = 0
+    max_backlog_samples: int = 0
+    max_age_s: float = 0.0
+    gaps: list[Gap] = field(default_factory=list)
+
+
+class Engine:
+    """Runs one session until its stream ends, ``seconds`` have passed, or `stop` is called.
+
+    Parameters
+    ----------
+    sources
+        The primary stream first; then markers and other streams in any order.
+    recorder, devices
+        Already started; the engine closes them in order: sources, devices (neutral), recorder.
+    now_s
+        The LSL clock.
+    """
+
+    def __init__(
+        self,
+        config: SessionConfig,
+        session: Session,
+        pipelines: dict[str, Pipeline],
+        sources: Sequence[Source],
+        recorder: Recorder,
+        devices: DeviceHost,
+        inbox: Inbox,
+        scorer: Scorer,
+        now_s: Callable[[], float],
+        *,
+        metadata: str = "",
+        arm: bool = False,
+        seconds: float | None = None,
+    ):
+        self.config, self.session, self.pipelines = config, session, pipelines
+        self.sources, self.recorder, self.devices, self.inbox, self.scorer = list(sources), recorder, devices, inbox, scorer
+        self.now_s = now_s
+        self.seconds = seconds
+        self.ledger = LatencyLedger(STAGES)
+        self.ages = LatencyLedger(("age",))
+        self.counts = Counts([0] * len(self.sources))
+        self.error: Exception | None = None
+        self.ended_because = ""
+        self.on_output: Callable[[OutputEvent], None] | None = None
+        self._seq = 0
+        self._journal: list[Numbered] = []
+        self._rows: dict[str, list[Any]] = {"hops": [], "latency": [], "commands": [], "health": []}
+        self._wants_arm = arm
+        self._is_stopping = False
+        self._finish_at_s: float | None = None
+        self._marks: dict[str, float] = {}
+        self._arrivals: deque[tuple[int, float, float]] = deque(maxlen=4096)
+        self._host_level = ""
+        self._recorder_trouble = ""
+        self._last_tick_s = 0.0
+        self._judged: Prediction | None = None
+        self._dequeued_s = 0.0
+        self._sent_s = 0.0
+        self._arm_id = 0
+        self._background: list[threading.Thread] = []
+        self._detectors = [_detector(n, source.spec, config) for n, source in enumerate(self.sources)]
+        self._open_recording(metadata)
+
+    # --- the loop ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Live until the end; everything is closed when it returns, also after an error."""
+        try:
+            for number, source in enumerate(self.sources):
+                source.start(lambda event, number=number: self.inbox.put((number, event)))
+            started_s = self.now_s()
+            while not self._is_stopping:
+                items = self.inbox.take(TICK_S)
+                self._dequeued_s = self.now_s()
+                for item in items:
+                    self._handle(item)
+                    self._advance()
+                self._look_after(self.now_s())
+                if self.seconds is not None and self.now_s() - started_s >= self.seconds:
+                    self.stop(f"{self.seconds:g} s are over")
+        except RolandicError as error:
+            self.error = error
+            self.ended_because = str(error)
+        finally:
+            self._close()
+
+    def stop(self, why: str) -> None:
+        """End the session in order; may be called from a signal handler."""
+        self._is_stopping = True
+        self.ended_because = self.ended_because or why
+
+    def _handle(self, item: Any) -> None:
+        if isinstance(item, Control):
+            self._issue(Now(self.now_s()))  # the gate judges a control by a time that is true now
+            self._issue(item)
+        elif isinstance(item, SwapRequest):
+            self._swap(item)
+        else:
+            number, event = item
+            self._handle_source(number, event)
+
+    def _handle_source(self, number: int, event: SourceEvent) -> None:
+        if isinstance(event, Pulled):
+            if self.sources[number].spec.is_marker_stream:
+                self._markers(number, event)
+            else:
+                self._samples(number, event)
+        elif isinstance(event, Offset):
+            self.recorder.offset(self._recorded[number], event)
+            self._issue(ClockOffset(number, event.collected_s, event.offset_s, event.uncertainty_s))
+        elif isinstance(event, Silent):
+            self._trouble(f"stream{number}", "bad" if number == 0 else "warn", f"stream {self.sources[number].spec.name!r} is silent")
+        elif isinstance(event, Resumed):
+            if event.reconnected and (detector := self._detectors[number]):
+                self._gap(detector.restart("reconnected", event.silent_s, self.counts.n_samples[number]))
+            self._trouble(f"stream{number}", "ok")
+        elif isinstance(event, Ended):
+            self._source_ended(number, event)
+
+    def _samples(self, number: int, pulled: Pulled) -> None:
+        first = self.counts.n_samples[number]
+        chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
+        if detector := self._detectors[number]:
+            for gap in detector.receive(chunk):
+                self._gap(gap)
+        self._issue(chunk)
+        self.counts.n_samples[number] = first + chunk.n
+        if number == 0:
+            self._arrivals.append((first + chunk.n - 1, pulled.arrival_s, self._dequeued_s))
+            if self._finish_at_s is not None:
+                self._finish_at_s = pulled.arrival_s + SETTLE_S
+        self.recorder.write(self._recorded[number], chunk.samples, chunk.stamps_s)
+
+    def _markers(self, number: int, pulled: Pulled) -> None:
+        self.recorder.write(self._recorded[number], pulled.samples, pulled.stamps_s)
+        self.counts.n_samples[number] += len(pulled.stamps_s)
+        for row, stamp_s in zip(pulled.samples, pulled.stamps_s.tolist(), strict=True):
+            label = row[0] if isinstance(row, list) else str(row[0])
+            if label == END_MARKER:
+                self._finish_at_s = self.now_s() + SETTLE_S
+                self.ended_because = "the stream said that it has ended"
+            self._issue(Marker(number, label, stamp_s))
+
+    def _source_ended(self, number: int, event: Ended) -> None:
+        name = self.sources[number].spec.name
+        if number != 0:
+            if event.error is not None and self._finish_at_s is None:
+                self._trouble(f"stream{number}", "warn", f"stream {name!r} has ended: {event.error}")
+        elif event.error is None or self._finish_at_s is not None:
+            self._finish_at_s = self.now_s()
+            self.ended_because = self.ended_because or "the stream has ended"
+        else:
+            self._trouble("stream0", "bad", str(event.error))
+            raise event.error if isinstance(event.error, RolandicError) else SourceError(f"stream {name!r}: {event.error}")
+
+    # --- into the session, and what follows --------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Every block that is ready, one at a time: decode, judge, send; then the books."""
+        self.counts.max_backlog_samples = max(self.counts.max_backlog_samples, self.session.timeline.backlog)
+        while self.session.n_ready:
+            self._issue(Step(self.session.n_blocks))
+            while self.session.n_pending:
+                self._issue(Now(self.now_s()))
+                self._account()
+
+    def _issue(self, event: InputEvent) -> None:
+        entry: JournalEvent = (
+            ChunkRef(event.stream, event.first_index, event.n, event.arrival_s) if isinstance(event, Chunk) else event
+        )
+        self._journal.append(Numbered(self._seq, entry))
+        self._seq += 1
+        for output in self.session.receive(event):
+            self._carry_out(output)
+
+    def _carry_out(self, output: OutputEvent) -> None:
+        if isinstance(output, Command):
+            self.devices.send(output)
+            self._sent_s = self.now_s()
+            self._rows["commands"].append(output)
+        elif isinstance(output, Prediction):
+            self._predicted(output)
+        elif isinstance(output, GateChange):
+            if output.state in ("disarmed", "stopped"):
+                self.devices.disarm()
+            elif output.arm_id != self._arm_id:
+                self.devices.arm(output.arm_id)
+            self._arm_id = output.arm_id
+            self._rows["health"].append(output)
+        else:
+            if isinstance(output, SegmentStarted):
+                self.counts.n_segments += 1
+            if isinstance(output, Health) and output.level == "bad":
+                self.devices.neutral("; ".join(output.reasons))
+            self._rows["health"].append(output)
+        self.scorer.receive(output)
+        if self.on_output is not None:
+            self.on_output(output)
+
+    def _predicted(self, prediction: Prediction) -> None:
+        self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
+        self._rows["hops"].append(prediction)
+        self.ages.record("age", prediction.age_s)
+        self.counts.max_age_s = max(self.counts.max_age_s, prediction.age_s)
+        if self._wants_arm and prediction.flags == 0 and self.session.health.level != "bad":
+            self._wants_arm = False
+            self.inbox.put(Control("arm", by="command line"))
+        self._judged = prediction
+
+    def mark(self, stage: str) -> None:
+        """Given to the session: when a stage ended."""
+        self._marks[stage] = self.now_s()
+
+    def _account(self) -> None:
+        """The latency of the hop that was just judged and, where it commanded, sent."""
+        prediction = self._judged
+        if prediction is None:
+            return
+        while len(self._arrivals) > 1 and self._arrivals[0][0] < prediction.sample_index:
+            self._arrivals.popleft()
+        _, arrival_s, dequeued_s = self._arrivals[0]
+        filtered_s, decoded_s, gated_s = self._marks["filtered"], self._marks["decoded"], self._marks["gated"]
+        record = self.ledger.record
+        record("arrival", arrival_s - prediction.stamp_s)
+        record("dequeued", dequeued_s - arrival_s)
+        record("filtered", filtered_s - dequeued_s)
+        record("decoded", decoded_s - filtered_s)
+        record("gated", gated_s - decoded_s)
+        record("own", gated_s - arrival_s)
+        record("total", gated_s - prediction.stamp_s)
+        if self._sent_s:
+            record("sent", self._sent_s - gated_s)
+        self._rows["latency"].append(
+            (prediction.hop, prediction.stamp_s, arrival_s, dequeued_s, filtered_s, decoded_s, gated_s, self._sent_s)
+        )
+        self._judged, self._sent_s = None, 0.0
+
+    def _gap(self, gap: Gap) -> None:
+        if gap.verdict != "open":
+            self.counts.n_gaps += gap.verdict != "late"
+            self.counts.n_late += gap.verdict == "late"
+            self.counts.n_lost += gap.n if gap.stream == 0 else 0
+            if len(self.counts.gaps) < 1000:
+                self.counts.gaps.append(gap)
+        self._issue(gap)
+
+    def _trouble(self, source: str, level: str, reason: str = "") -> None:
+        self._issue(HealthChange(source, level, reason))  # type: ignore[arg-type]
+
+    # --- children, clock, books --------------------------------------------------------------------------------------
+
+    def _look_after(self, now_s: float) -> None:
+        for message in self.devices.poll():
+            if isinstance(message, Receipt):
+                self._rows["commands"].append(message)
+            elif isinstance(message, HostState):
+                self._device_host_changed(message)
+        trouble = self.recorder.trouble()
+        if trouble != self._recorder_trouble:
+            self._recorder_trouble = trouble
+            self._trouble("recorder", "bad" if trouble else "ok", trouble)
+        if now_s - self._last_tick_s >= TICK_S:
+            self._last_tick_s = now_s
+            if not self.session.n_ready and now_s - self._marks.get("gated", 0.0) >= 2 * TICK_S:
+                self._issue(Now(now_s))  # the gate must notice silence too
+            self.devices.heartbeat(self.session.n_hops, self._age_s(now_s), now_s)
+            if self._finish_at_s is not None and now_s >= self._finish_at_s:
+                self._is_stopping = True
+        self._write_books(now_s)
+
+    def _age_s(self, now_s: float) -> float:
+        return now_s - self._arrivals[-1][1] if self._arrivals else 0.0
+
+    def _device_host_changed(self, state: HostState) -> None:
+        self._rows["health"].append(state)
+        if state.name == "STOPPED" and self._host_level != "STOPPED":
+            self._issue(Control("stopped", value="; ".join(state.reasons), by="device host"))
+        if state.name == "DEAD":
+            self._trouble("device host", "bad", "the device host has died: " + "; ".join(state.reasons))
+            self._issue(Control("disarm", by="device host"))
+            self._in_background(self.devices.restart)
+        elif self._host_level == "DEAD":
+            self._trouble("device host", "ok")
+        self._host_level = state.name
+
+    def _in_background(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        self._background.append(thread)
+
+    def _swap(self, request: SwapRequest) -> None:
+        try:
+            check_swap(self.session.pipeline, request.pipeline)
+        except RolandicError as error:
+            self._issue(Control("note", value=f"swap refused: {error}", by="engine"))
+            return
+        self.pipelines[request.model_hash] = request.pipeline
+        self._issue(Swap(request.model_hash, request.source))
+
+    # --- recording ---------------------------------------------------------------------------------------------------
+
+    def _open_recording(self, metadata: str) -> None:
+        own = self.recorder.open_stream
+        self._recorded = [own(source.spec) for source in self.sources]
+        hop_labels = ("hop", "sample_index", "stamp_s", "age_s", "flags", *(f"p_{c}" for c in self.session.pipeline.classes))
+        self._own = {
+            "events": own(_own_stream("bci-events", ("event",), "string"), metadata),
+            "hops": own(_own_stream("bci-hops", hop_labels, "double64")),
+            "commands": own(_own_stream("bci-commands", ("command",), "string")),
+            "health": own(_own_stream("bci-health", ("health",), "string")),
+            "latency": own(_own_stream("bci-latency", LATENCY_LABELS, "double64")),
+        }
+
+    def _write_books(self, now_s: float) -> None:
+        """After the decisions: hand the journal and the outputs to the recorder's queue."""
+        if self._journal:
+            lines = [[_json(entry)] for entry in self._journal]
+            self._journal.clear()
+            self.recorder.write(self._own["events"], lines, np.full(len(lines), now_s))
+        for name, rows in self._rows.items():
+            if not rows:
+                continue
+            if name == "hops":
+                data = np.array([(r.hop, r.sample_index, r.stamp_s, r.age_s, r.flags, *r.p) for r in rows])
+                self.recorder.write(self._own[name], data, data[:, 2])
+            elif name == "latency":
+                data = np.array(rows)
+                self.recorder.write(self._own[name], data, data[:, 1])
+            else:
+                self.recorder.write(self._own[name], [[_json(r)] for r in rows], np.full(len(rows), now_s))
+            rows.clear()
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        """Sources first, with what they still hold; then devices (neutral), then the recorder."""
+        self.devices.neutral("the session ends")
+        closers = [threading.Thread(target=source.close, daemon=True) for source in self.sources]
+        for closer in closers:
+            closer.start()
+        deadline_s = time.monotonic() + 10.0
+        while any(c.is_alive() for c in closers) and time.monotonic() < deadline_s:
+            self._drain(0.02)
+        self._drain(0.0)
+        for detector in self._detectors:
+            for gap in detector.finish() if detector else ():
+                self._gap(gap)
+        with contextlib.suppress(RolandicError):
+            self._advance()
+        if self.session.gate.is_armed:
+            self._issue(Control("disarm", by="engine"))
+        self.devices.close()
+        for message in self.devices.poll():
+            if isinstance(message, Receipt):
+                self._rows["commands"].append(message)
+        for thread in self._background:
+            thread.join(5.0)
+        self._write_books(self.now_s())
+        self.recorder.close()
+        self.scorer.finish()
+        self.inbox.close()
+
+    def _drain(self, timeout_s: float) -> None:
+        self._dequeued_s = self.now_s()
+        for item in self.inbox.take(timeout_s):
+            if isinstance(item, tuple) and isinstance(item[1], Pulled | Offset):
+                with contextlib.suppress(RolandicError):
+                    self._handle(item)
+                    self._advance()
+        self._write_books(self.now_s())
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(record: Any) -> str:
+    return _encode(record).decode()
+
+
+def _own_stream(name: str, labels: tuple[str, ...], format_: Any) -> StreamSpec:
+    channels = tuple(Channel(label, "Misc") for label in labels)
+    return StreamSpec(name=name, type="rolandic", source_id=name, format=format_, channels=channels)
+
+
+def _detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDetector | None:
+    if spec.is_marker_stream or spec.sfreq_hz <= 0:
+        return None
+    counter = config.stream.counter_channel if number == 0 else ""
+    if counter and counter not in spec.labels:
+        raise ConfigError(f"stream.counter_channel = {counter!r}: the stream has channels {', '.join(spec.labels)}")
+    return GapDetector(number, spec.sfreq_hz, spec.labels.index(counter) if counter else None)

@@ -1,0 +1,191 @@
+"""A live session, put together and run: find the stream, check the model against it, start the children, decode, report."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bci.build import build_scorer, build_session, check_expectations, fit_to_stream, load, session_metadata, with_unit
+from bci.config import SessionConfig, to_toml
+from bci.errors import RolandicError
+from bci.host.device_host import DeviceHost
+from bci.host.engine import Engine, SwapRequest
+from bci.host.inbox import Inbox
+from bci.pipeline import Pipeline
+from bci.ports import Source
+from bci.recording.folder import SessionFolder
+from bci.report import live_report, report_text
+from bci.session import check_swap
+from bci.types import Control, StreamSpec
+
+
+@dataclass(frozen=True)
+class LiveResult:
+    """What `run_live` leaves: the report, its text, and the error that ended the session, if one did."""
+
+    report: dict[str, Any]
+    text: str
+    error: Exception | None
+
+
+def run_live(
+    config: SessionConfig,
+    *,
+    arm: bool = False,
+    seconds: float | None = None,
+    session_dir: str | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+    on_stop: Callable[[Callable[[str], None]], None] | None = None,
+) -> LiveResult:
+    """Run one session to its end.
+
+    Parameters
+    ----------
+    on_stop
+        Called once with the function that ends the session in order, for signal handlers.
+
+    Raises
+    ------
+    RolandicError
+        Something that the session needs is not there or does not fit; nothing was started.
+    """
+    from bci.host.clock import now_s
+    from bci.host.recorder import RecorderProcess, check_free_space
+    from bci.recording.xdf import bytes_per_s
+
+    model = load(config.model.path)
+    check_expectations(config.model, model)
+    sources = open_sources(config)
+    recorder = devices = control = None
+    try:
+        spec = with_unit(sources[0].spec, config.stream.unit)
+        pipeline = fit_to_stream(model, spec)
+        pipelines: dict[str, Pipeline] = {model.hash: pipeline}
+        folder = _folder(config, session_dir, resume)
+        check_free_space(folder.path, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
+        folder.write_config(to_toml(config))
+        folder.add_model(Path(config.model.path), model.hash)
+        recorder = RecorderProcess(folder.next_recording())
+        devices = DeviceHost(config.devices.urls, rate_limit_hz=config.devices.rate_limit_hz)
+        devices.start()
+        inbox = Inbox()
+        session = build_session(config, spec, pipelines, model.hash, mark=lambda stage: engine.mark(stage))
+        engine = Engine(
+            config, session, pipelines, sources, recorder, devices, inbox, build_scorer(model, spec.sfreq_hz), now_s,
+            metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
+        )  # fmt: skip
+        handler = ControlHandler(engine, inbox, folder, spec)
+        control = handler.serve(folder)
+        if on_stop is not None:
+            on_stop(engine.stop)
+        if not quiet and sys.stdin is not None and sys.stdin.isatty():
+            handler.read_terminal()
+        prepare_engine()
+        engine.run()
+    except BaseException:
+        for closable in (*sources, devices, recorder):
+            if closable is not None:
+                closable.close()
+        raise
+    finally:
+        if control is not None:
+            control.close()
+    report = live_report(engine, model, pipeline, recording=str(folder.recording), model_path=config.model.path)
+    folder.write_report(report)
+    return LiveResult(report, report_text(report), engine.error)
+
+
+def prepare_engine() -> None:
+    """Real-time settings of this process (see ``bci.host.realtime``)."""
+    from bci.host.realtime import enter_realtime
+
+    enter_realtime()
+
+
+def open_sources(config: SessionConfig) -> list[Source]:
+    """The primary stream first, then its markers and what else was asked for."""
+    if config.stream.recording:
+        from bci.sources.recording import open_recording
+
+        return list(open_recording(config.stream.recording, config.stream.name))
+    from bci.sources.lsl import find_markers, open_source
+
+    s = config.stream
+    options = {"wait_s": s.wait_s, "silence_s": s.silence_s, "reconnect_s": s.reconnect_s}
+    sources: list[Source] = [open_source(s.name, s.type, s.source_id, **options)]
+    try:
+        sources += find_markers(sources[0].spec, s.markers)
+        for name in s.also:
+            sources.append(open_source(name, **options))
+    except BaseException:
+        for source in sources:
+            source.close()
+        raise
+    return sources
+
+
+def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> SessionFolder:
+    r = config.recording
+    if session_dir is not None:
+        return SessionFolder.at(Path(session_dir), resume=resume)
+    return SessionFolder.create(Path(r.root), r.subject, r.session, resume=resume)
+
+
+class ControlHandler:
+    """What `bci control`, and a person at the terminal, may ask of the running session."""
+
+    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap")
+
+    def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, spec: StreamSpec):
+        self._engine, self._inbox, self._folder, self._spec = engine, inbox, folder, spec
+
+    def serve(self, folder: SessionFolder) -> Any:
+        """Listen on the control socket."""
+        from bci.host.control_socket import ControlServer
+
+        return ControlServer(self.receive, role="engine", session=str(folder.path))
+
+    def receive(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request; runs in the control socket's thread."""
+        action, value = str(message.get("action", "")), str(message.get("value", ""))
+        try:
+            if action == "swap":
+                self._inbox.put(self._load(value))
+            elif action in self.ACTIONS:
+                if action == "reset":
+                    self._engine.devices.reset()
+                self._inbox.put(Control(action, value=value, by=str(message.get("by", "control socket"))))  # type: ignore[arg-type]
+            else:
+                return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
+        except RolandicError as error:
+            return {"ok": False, "error": str(error)}
+        return {"ok": True}
+
+    def _load(self, path: str) -> SwapRequest:
+        """Read, check, warm up and store a model before it may take over."""
+        model = load(path)
+        pipeline = fit_to_stream(model, self._spec)
+        check_swap(self._engine.session.pipeline, pipeline)
+        self._folder.add_model(Path(path), model.hash)
+        return SwapRequest(model.hash, pipeline, path)
+
+    def read_terminal(self) -> None:
+        """Typed lines are controls or notes."""
+
+        def read() -> None:
+            for line in sys.stdin:
+                word = line.strip()
+                if not word:
+                    continue
+                if word in ("arm", "disarm", "pause", "resume", "reset"):
+                    self.receive({"action": word, "by": "terminal"})
+                else:
+                    self.receive({"action": "note", "value": word, "by": "terminal"})
+
+        threading.Thread(target=read, daemon=True).start()
+

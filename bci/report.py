@@ -1,0 +1,116 @@
+"""What a person reads when a session ends, and the same as one JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bci.host.engine import Engine
+from bci.pipeline import Pipeline
+from bci.scoring import Scorer
+from decoders.checkpoint import Model
+
+
+def live_report(engine: Engine, model: Model, pipeline: Pipeline, recording: str, model_path: str) -> dict[str, Any]:
+    """The report of a live session; keys are stable (design §12)."""
+    counts = engine.counts
+    return {
+        "n_samples": counts.n_samples[0],
+        "n_samples_lost": counts.n_lost,
+        "n_gaps": counts.n_gaps,
+        "n_late": counts.n_late,
+        "n_segments": counts.n_segments,
+        "n_hops": engine.session.n_hops,
+        **engine.scorer.summary(),
+        "latency_ms": engine.ledger.report(),
+        "age_ms": engine.ages.report()["age"],
+        "max_backlog_samples": counts.max_backlog_samples,
+        "signal_delay_ms": 1000 * pipeline.signal_delay_s,
+        "stamp_uncertainty_ms": 1000 * engine.session.timeline.uncertainty_s,
+        "streams": [
+            {"name": s.spec.name, "type": s.spec.type, "n": n}
+            for s, n in zip(engine.sources, counts.n_samples, strict=True)
+        ],
+        "gaps": [msgspec.to_builtins(g) for g in counts.gaps],
+        "recorder": engine.recorder.trouble() or "ok",
+        "ended_because": engine.ended_because,
+        "recording": recording,
+        "model": model_path,
+        "model_hash": model.hash,
+        "decoder": model.spec.name,
+    }
+
+
+def replay_report(scorer: Scorer, n_samples: int, n_hops: int, n_lost: int, n_gaps: int) -> dict[str, Any]:
+    """The part of a replay's report that it shares with a live one."""
+    return {
+        "n_samples": n_samples,
+        "n_samples_lost": n_lost,
+        "n_gaps": n_gaps,
+        "n_hops": n_hops,
+        **scorer.summary(),
+    }
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """A report for people: what was decided, what was lost, how late it was."""
+    lines = [*_decisions(report), *_samples(report), *_latency(report)]
+    for key, name in (("recording", "recording"), ("model", "model"), ("ended_because", "ended because")):
+        if report.get(key):
+            lines.append(f"{name:<16}{report[key]}")
+    return "\n".join(lines)
+
+
+def _decisions(r: dict[str, Any]) -> list[str]:
+    lines = []
+    if r["n_trials"]:
+        low, high = r["chance_band"]
+        verdict = "above chance" if r["accuracy"] > high else "NOT better than chance"
+        lines.append(
+            f"{'trials':<16}{r['n_trials']}, accuracy {r['accuracy']:.3f} (chance {r['chance']:.2f}, "
+            f"95 % band {low:.2f}-{high:.2f}: {verdict}), abstained {r['n_abstained']}"
+        )
+        lines.append(f"{'':<16}kappa {r['kappa']:.2f}, ITR {r['itr_bits_per_min']:.1f} bits/min")
+    else:
+        lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
+    false = r["false_commands_per_min"]
+    text = f"{r['n_commands']} sent, {r['n_false_commands']} false"
+    if false is not None:
+        text += f" ({false:.2f} a minute)"
+    if r["time_to_command_s"] is not None:
+        text += f", time to command {r['time_to_command_s']:.2f} s"
+    return [*lines, f"{'commands':<16}{text}"]
+
+
+def _samples(r: dict[str, Any]) -> list[str]:
+    lost = "nothing lost" if not r["n_samples_lost"] and not r["n_gaps"] else f"{r['n_samples_lost']} LOST in {r['n_gaps']} gaps"
+    late = f", {r['n_late']} stalls (late, not lost)" if r.get("n_late") else ""
+    return [
+        f"{'samples':<16}{r['n_samples']}, {lost}{late}",
+        f"{'hops':<16}{r['n_hops']}, {r['n_predictions']} predictions, {r['n_trusted_predictions']} trusted",
+    ]
+
+
+def _latency(r: dict[str, Any]) -> list[str]:
+    if "latency_ms" not in r:
+        return []
+    lines = [f"{'latency (ms)':<16}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}"]
+    for stage, row in r["latency_ms"].items():
+        if row is None or row["p50"] is None:
+            continue
+        lines.append(f"  {_STAGES.get(stage, stage):<14}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max")))
+    lines.append(f"{'signal delay':<16}{r['signal_delay_ms']:.0f} ms (filters and decoder; not latency)")
+    return lines
+
+
+_STAGES = {
+    "arrival": "to arrival",
+    "dequeued": "waiting",
+    "filtered": "filters",
+    "decoded": "decoder",
+    "gated": "gate",
+    "sent": "to device host",
+    "own": "our share",
+    "total": "sample to gate",
+}

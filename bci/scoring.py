@@ -1,0 +1,145 @@
+"""What a session achieved, counted as it runs: trials, commands, and times. Constant memory but for one line a trial."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bci.types import Command, MarkerPlaced, OutputEvent, Prediction
+from calibration import stats
+
+
+@dataclass
+class Trial:
+    """One cued decision. ``p`` is empty when no trustworthy prediction stood at the declared time: an abstention."""
+
+    index: int
+    label: str
+    sample_index: int
+    stamp_s: float
+    p: tuple[float, ...] = ()
+
+
+@dataclass
+class Scorer:
+    """Takes the outputs of a session in order.
+
+    A trial is decided by the newest prediction whose last sample is at most ``decide_at_s`` after the cue (Wolpaw's
+    cued decision, one a trial; overlapping windows are never counted as trials). A command is right when its class is
+    the one that is cued at that moment, false otherwise.
+    """
+
+    classes: tuple[str, ...]
+    labels: Mapping[str, str]
+    decide_at_s: float
+    sfreq_hz: float
+    trials: list[Trial] = field(default_factory=list)
+    n_predictions: int = 0
+    n_trusted: int = 0
+    n_commands: int = 0
+    n_false_commands: int = 0
+    time_to_command_s: list[float] = field(default_factory=list)
+    first_stamp_s: float | None = None
+    last_stamp_s: float = 0.0
+    _open: deque[Trial] = field(default_factory=deque)
+    _last: Prediction | None = None
+    _cued: Trial | None = None
+    _cued_has_command: bool = False
+
+    def receive(self, output: OutputEvent) -> None:
+        """Count one output."""
+        if isinstance(output, Prediction):
+            self._prediction(output)
+        elif isinstance(output, MarkerPlaced):
+            self._marker(output)
+        elif isinstance(output, Command):
+            self._command(output)
+
+    def _marker(self, marker: MarkerPlaced) -> None:
+        label = self.labels.get(marker.label)
+        if label not in self.classes:
+            self._cued = None
+            return
+        trial = Trial(len(self.trials), label, marker.sample_index, marker.stamp_s)
+        self.trials.append(trial)
+        self._open.append(trial)
+        self._cued, self._cued_has_command = trial, False
+
+    def _prediction(self, prediction: Prediction) -> None:
+        self.n_predictions += 1
+        self.n_trusted += prediction.flags == 0
+        self.first_stamp_s = self.first_stamp_s if self.first_stamp_s is not None else prediction.stamp_s
+        self.last_stamp_s = prediction.stamp_s
+        while self._open and prediction.sample_index > self._due(self._open[0]):
+            self._decide(self._open.popleft())
+        self._last = prediction
+
+    def _due(self, trial: Trial) -> float:
+        return trial.sample_index + self.decide_at_s * self.sfreq_hz
+
+    def _decide(self, trial: Trial) -> None:
+        if self._last is not None and self._last.flags == 0 and self._last.sample_index > trial.sample_index:
+            trial.p = self._last.p
+
+    def _command(self, command: Command) -> None:
+        self.n_commands += 1
+        if self._cued is None or command.name != self._cued.label:
+            self.n_false_commands += 1
+        elif not self._cued_has_command:
+            self._cued_has_command = True
+            self.time_to_command_s.append(command.issued_s - self._cued.stamp_s)
+
+    def finish(self) -> None:
+        """Decide the last trial if its time had come; drop one that the recording cut off."""
+        while self._open:
+            trial = self._open.popleft()
+            is_due = self._last is not None and self._last.sample_index >= self._due(trial) - self.sfreq_hz * 0.25
+            if is_due:
+                self._decide(trial)
+            else:
+                self.trials.remove(trial)
+
+    @property
+    def minutes(self) -> float:
+        """Length of what was decoded."""
+        return (self.last_stamp_s - self.first_stamp_s) / 60 if self.first_stamp_s is not None else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """The part of a report that is about decisions; abstentions count as wrong and are also given apart."""
+        n = len(self.trials)
+        decided = [t for t in self.trials if t.p]
+        right = [t for t in decided if self.classes[int(np.argmax(t.p))] == t.label]
+        result: dict[str, Any] = {
+            "n_predictions": self.n_predictions,
+            "n_trusted_predictions": self.n_trusted,
+            "n_trials": n,
+            "n_abstained": n - len(decided),
+            "accuracy": None,
+            "chance": None,
+            "chance_band": None,
+            "kappa": None,
+            "itr_bits_per_min": None,
+            "n_commands": self.n_commands,
+            "n_false_commands": self.n_false_commands,
+            "false_commands_per_min": self.n_false_commands / self.minutes if self.minutes > 0 else None,
+            "time_to_command_s": float(np.median(self.time_to_command_s)) if self.time_to_command_s else None,
+        }
+        if n:
+            cued = [self.classes.index(t.label) for t in self.trials]
+            said = [int(np.argmax(t.p)) if t.p else -1 for t in self.trials]
+            chance = stats.chance_level(cued)
+            accuracy = len(right) / n
+            result |= {
+                "accuracy": accuracy,
+                "chance": chance,
+                "chance_band": list(stats.chance_band(n, chance)),
+                "kappa": stats.kappa(cued, said),
+                "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(self.classes), self.decide_at_s),
+            }
+        return result
+
+

@@ -1,0 +1,300 @@
+"""THE DATA PATH. Everything that decides a command happens here, in the order in which it happens.
+
+Read `Session.receive` top-down. It takes one event and returns what follows from it; it reads no clock, file, thread or
+random number, so the same numbered events give the same outputs: live, in replay, and offline. The shell that feeds it
+is ``bci.host.engine`` (live), ``bci.recording.replay`` (recorded events), or `decode` below (a whole recording).
+
+A block of raw samples is computed at a `Step` event and judged by the gate at a `Now` event, never when a chunk arrives:
+how a stream was chunked therefore cannot change an output.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bci.control import gate
+from bci.errors import ModelError
+from bci.signal.timeline import Block, ClockCorrection, Timeline
+from bci.types import (
+    Chunk,
+    ClockOffset,
+    Control,
+    Flag,
+    Gap,
+    GateChange,
+    Health,
+    HealthChange,
+    InputEvent,
+    Marker,
+    MarkerPlaced,
+    Now,
+    OutputEvent,
+    Prediction,
+    SegmentStarted,
+    Step,
+    StreamSpec,
+    Swap,
+)
+
+PRIME_S = 15.0  # how much raw signal is kept to prime a model that is swapped in
+_LEVELS = ("ok", "warn", "bad")
+
+
+class Pipeline(Protocol):
+    """Filters and decoder of one model, fitted to one stream (`bci.pipeline.Pipeline`)."""
+
+    model_hash: str
+    classes: tuple[str, ...]
+    block: int  # raw samples per block
+    n_prime_blocks: int  # blocks after which a prediction no longer depends on where the pipeline was started
+
+    def start(self, first_sample: NDArray) -> None: ...
+    def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]: ...
+
+
+def _no_mark(stage: str) -> None:
+    """Latency is measured by whoever gives a better one."""
+
+
+class Session:
+    """Events in, outputs out.
+
+    Parameters
+    ----------
+    spec
+        The primary stream, whose samples define the hops.
+    pipelines
+        The models that a `Swap` can name, by hash; the shell adds to it before it issues the swap.
+    model_hash
+        The one to start with.
+    settings
+        Of the gate.
+    primary
+        Number of the primary stream in the events.
+    max_fill_s
+        A loss up to this long is filled by holding the last sample; a longer one starts a new segment.
+    mark
+        Called with the name of each stage as it ends, for the latency ledger; it cannot change an output.
+    """
+
+    def __init__(
+        self,
+        spec: StreamSpec,
+        pipelines: Mapping[str, Pipeline],
+        model_hash: str,
+        settings: gate.GateSettings,
+        *,
+        primary: int = 0,
+        max_fill_s: float = 0.1,
+        mark: Callable[[str], None] = _no_mark,
+    ):
+        self.spec, self.pipelines, self.primary = spec, pipelines, primary
+        self.pipeline = pipelines[model_hash]
+        self.settings = settings
+        self.gate = gate.GateState()
+        self.timeline = Timeline(primary, len(spec.channels), spec.sfreq_hz, self.pipeline.block, max_fill_s=max_fill_s)
+        self.health = Health("ok")
+        self.n_blocks = 0
+        self.n_hops = 0
+        self._mark = mark
+        self._troubles: dict[str, HealthChange] = {}
+        self._pending: deque[Prediction] = deque()
+        self._recent: deque[NDArray] = deque(maxlen=max(1, int(PRIME_S * spec.sfreq_hz / self.pipeline.block)))
+        self._is_paused = False
+        self._now_s = 0.0
+        self._marker_clocks: dict[int, ClockCorrection] = {}
+        self._on: dict[type, Callable] = {
+            Chunk: self._on_chunk,
+            Gap: self._on_gap,
+            ClockOffset: self._on_clock_offset,
+            Marker: self._on_marker,
+            HealthChange: self._on_health_change,
+            Control: self._on_control,
+            Swap: self._on_swap,
+            Step: self._on_step,
+            Now: self._on_now,
+        }
+
+    def receive(self, event: InputEvent) -> list[OutputEvent]:
+        """Take one event; return what follows from it, in order."""
+        return self._on[type(event)](event)
+
+    @property
+    def n_ready(self) -> int:
+        """Blocks that a `Step` can compute now."""
+        return self.timeline.n_ready
+
+    @property
+    def n_pending(self) -> int:
+        """Predictions that wait for a `Now`."""
+        return len(self._pending)
+
+    # --- samples become blocks ---------------------------------------------------------------------------------------
+
+    def _on_chunk(self, chunk: Chunk) -> list[OutputEvent]:
+        if chunk.stream == self.primary:
+            self.timeline.chunk(chunk)
+        return []
+
+    def _on_gap(self, gap: Gap) -> list[OutputEvent]:
+        if gap.stream != self.primary:
+            return []
+        self.timeline.gap(gap)
+        if gap.verdict == "open":
+            return self._on_health_change(HealthChange("gap", "bad", "a gap is being judged"))
+        return self._on_health_change(HealthChange("gap", "ok"))
+
+    def _on_clock_offset(self, offset: ClockOffset) -> list[OutputEvent]:
+        if offset.stream == self.primary:
+            self.timeline.clock_offset(offset)
+        else:
+            self._marker_clocks.setdefault(offset.stream, ClockCorrection()).update(offset)
+        return []
+
+    # --- a block becomes predictions ---------------------------------------------------------------------------------
+
+    def _on_step(self, step: Step) -> list[OutputEvent]:
+        block = self.timeline.next_block()
+        outputs: list[OutputEvent] = []
+        if block.is_first:
+            outputs.append(SegmentStarted(block.segment, block.sample_index + 1 - block.samples.shape[1], block.reason))
+            self._recent.clear()
+            self.pipeline.start(block.samples[:, 0])
+        self._recent.append(block.samples)
+        for p, flags in self.pipeline.step(block.samples, block.n_filled, self._mark):
+            self._pending.append(self._prediction(block, p, flags))
+        self.n_blocks += 1
+        return outputs
+
+    def _prediction(self, block: Block, p: NDArray, flags: Flag) -> Prediction:
+        if self._is_paused:
+            flags |= Flag.PAUSED
+        prediction = Prediction(
+            hop=self.n_hops,
+            sample_index=block.sample_index,
+            stamp_s=block.stamp_s,
+            p=tuple(p.tolist()),
+            flags=int(flags),
+            model_hash=self.pipeline.model_hash,
+        )
+        self.n_hops += 1
+        return prediction
+
+    # --- a prediction becomes a proposal -----------------------------------------------------------------------------
+
+    def _on_now(self, now: Now) -> list[OutputEvent]:
+        outputs: list[OutputEvent] = []
+        prediction = None
+        self._now_s = now.now_s
+        if self._pending:
+            prediction = self._pending.popleft()
+            prediction = msgspec.structs.replace(prediction, age_s=now.now_s - prediction.stamp_s)
+            outputs.append(prediction)
+        before = self.gate
+        self.gate, command, reasons = gate.step(self.settings, self.gate, prediction, self.health, now.now_s)
+        outputs += self._gate_change(before, reasons)
+        if command is not None:
+            outputs.append(command)
+        self._mark("gated")
+        return outputs
+
+    def _gate_change(self, before: gate.GateState, reasons: tuple[str, ...]) -> list[OutputEvent]:
+        if before.mode is self.gate.mode and before.arm_id == self.gate.arm_id:
+            return []
+        return [GateChange(self.gate.mode, self.n_hops - 1, reasons, self.gate.arm_id)]
+
+    # --- what people and other processes say -------------------------------------------------------------------------
+
+    def _on_control(self, control: Control) -> list[OutputEvent]:
+        if control.action in ("pause", "resume"):
+            self._is_paused = control.action == "pause"
+        before = self.gate
+        self.gate, reasons = gate.control(self.settings, self.gate, control, self._now_s)
+        return self._gate_change(before, reasons)
+
+    def _on_health_change(self, change: HealthChange) -> list[OutputEvent]:
+        if change.level == "ok":
+            self._troubles.pop(change.source, None)
+        else:
+            self._troubles[change.source] = change
+        level = max((t.level for t in self._troubles.values()), key=_LEVELS.index, default="ok")
+        health = Health(level, tuple(t.reason or t.source for t in self._troubles.values()))
+        if health == self.health:
+            return []
+        self.health = health
+        return [health]
+
+    def _on_marker(self, marker: Marker) -> list[OutputEvent]:
+        clock = self._marker_clocks.get(marker.stream)
+        stamp_s = float(clock.apply(np.array([marker.stamp_s]))[0]) if clock else marker.stamp_s
+        placed = self.timeline.place(stamp_s)
+        if placed is None:
+            return []
+        return [MarkerPlaced(marker.label, placed[0], stamp_s, placed[1])]
+
+    # --- another model -----------------------------------------------------------------------------------------------
+
+    def _on_swap(self, swap: Swap) -> list[OutputEvent]:
+        new = self.pipelines[swap.model_hash]
+        check_swap(self.pipeline, new)
+        recent = list(self._recent)[-new.n_prime_blocks :]
+        if recent:  # the new model starts where its answer no longer depends on the start, as far as signal is there
+            new.start(recent[0][:, 0])
+            for samples in recent:
+                new.step(samples, 0, _no_mark)
+        self.pipeline = new
+        return []
+
+
+def check_swap(old: Pipeline, new: Pipeline) -> None:
+    """A model may take over in a running session if it counts hops alike and names the same classes.
+
+    Raises
+    ------
+    ModelError
+        It names what differs.
+    """
+    if new.block != old.block:
+        raise ModelError(
+            f"the new model computes every {new.block} samples, the running one every {old.block}: train with that hop"
+        )
+    if new.classes != old.classes:
+        raise ModelError(
+            f"the new model has classes {', '.join(new.classes)}, the running one {', '.join(old.classes)}"
+        )
+
+
+def advance(session: Session, now_s: Callable[[], float]) -> Iterator[tuple[InputEvent, list[OutputEvent]]]:
+    """Compute and judge all that is ready: the inner loop of every shell. Yields each event with its outputs."""
+    while session.n_ready:
+        step = Step(session.n_blocks)
+        yield step, session.receive(step)
+        while session.n_pending:
+            now = Now(now_s())
+            yield now, session.receive(now)
+
+
+def decode(session: Session, samples: NDArray, stamps_s: NDArray[np.float64], chunk: int = 4096) -> Iterator[OutputEvent]:
+    """Run a whole recorded stream through ``session``; time is the stamp of the newest sample, so nothing is ever late.
+
+    Parameters
+    ----------
+    samples
+        Shape (n, n_channels), in the stream's own dtype and unit.
+    stamps_s
+        Shape (n,).
+    chunk
+        How many samples are handed over at once; it cannot change a prediction.
+    """
+    for at in range(0, len(samples), chunk):
+        part = slice(at, at + chunk)
+        session.receive(Chunk(session.primary, at, samples[part], stamps_s[part], float(stamps_s[part][-1])))
+        newest_s = float(stamps_s[part][-1])
+        for _, outputs in advance(session, lambda newest_s=newest_s: newest_s):
+            yield from outputs
