@@ -180,10 +180,12 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
     other_model, threshold
         Another model or gate threshold to try on the same session.
     """
-    from bci.recording.xdf import read_xdf
+    from bci.recording.xdf import metadata_of, read_xdf_file
 
-    file = read_xdf(path)
-    recorded = read_session(file.recording, file.metadata("bci-events"))
+    file = read_xdf_file(path)
+    names = [s.spec.name for s in file.recording.streams]
+    metadata = metadata_of(file.header_xml[names.index("bci-events")]) if "bci-events" in names else ""
+    recorded = read_session(file.recording, metadata)
     overrides = {"gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold}}
     config = parse_config(recorded.metadata["config"], overrides, where=str(path))
     spec = msgspec.convert(recorded.metadata["primary"], StreamSpec)

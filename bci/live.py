@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from bci.host.engine import Engine, SwapRequest
 from bci.host.inbox import Inbox
 from bci.pipeline import Pipeline
 from bci.ports import Source
-from bci.recording.folder import SessionFolder
+from bci.recording.folder import SessionFolder, check_free_space, next_part
 from bci.report import live_report, report_text
 from bci.session import check_swap
 from bci.types import Control, StreamSpec
@@ -55,7 +56,7 @@ def run_live(
         Something that the session needs is not there or does not fit; nothing was started.
     """
     from bci.host.clock import now_s
-    from bci.host.recorder import RecorderProcess, check_free_space
+    from bci.host.recorder import RecorderProcess
     from bci.recording.xdf import bytes_per_s
 
     model = load(config.model.path)
@@ -67,10 +68,11 @@ def run_live(
         pipeline = fit_to_stream(model, spec)
         pipelines: dict[str, Pipeline] = {model.hash: pipeline}
         folder = _folder(config, session_dir, resume)
-        check_free_space(folder.path, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
-        folder.write_config(to_toml(config))
+        recording = next_part(folder.xdf)
+        check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
+        folder.write(folder.toml, to_toml(config))
         folder.add_model(Path(config.model.path), model.hash)
-        recorder = RecorderProcess(folder.next_recording())
+        recorder = RecorderProcess(recording)
         devices = DeviceHost(config.devices.urls, rate_limit_hz=config.devices.rate_limit_hz)
         devices.start()
         inbox = Inbox()
@@ -95,8 +97,8 @@ def run_live(
     finally:
         if control is not None:
             control.close()
-    report = live_report(engine, model, pipeline, recording=str(folder.recording), model_path=config.model.path)
-    folder.write_report(report)
+    report = live_report(engine, model, pipeline, recording=str(recording), model_path=config.model.path)
+    folder.write(folder.report, json.dumps(report, indent=2, default=str) + "\n")
     return LiveResult(report, report_text(report), engine.error)
 
 
@@ -131,9 +133,13 @@ def open_sources(config: SessionConfig) -> list[Source]:
 
 def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> SessionFolder:
     r = config.recording
+    number = None if r.session is None else str(r.session)
+    if resume:
+        default = Path(r.root) / f"sub-{r.subject}" / f"ses-{number}"
+        return SessionFolder.resume(session_dir if session_dir is not None else default)
     if session_dir is not None:
-        return SessionFolder.at(Path(session_dir), resume=resume)
-    return SessionFolder.create(Path(r.root), r.subject, r.session, resume=resume)
+        return SessionFolder.at(session_dir)
+    return SessionFolder.create(r.root, r.subject, number)
 
 
 class ControlHandler:
