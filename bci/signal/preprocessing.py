@@ -1,0 +1,243 @@
+"""From raw blocks to decoder hops: the one preprocessing object that live, replay, training and evaluation share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bci.errors import ConfigError, ModelError
+from bci.signal.filters import CausalFilter, bandpass, group_delay_s, notch, settling_s
+from bci.signal.montage import Reference, pick, same_label, spatial_matrix
+from bci.signal.quality import FLAT, ChannelQuality
+from bci.signal.resample import Hopper, Resampler, rate_ratio
+from bci.types import Channel, Flag, StreamSpec
+
+_EXPONENTS = {  # unit -> (quantity, power of ten)
+    "V": ("V", 0), "mV": ("V", -3), "uV": ("V", -6), "nV": ("V", -9),
+    "T": ("T", 0), "pT": ("T", -12), "fT": ("T", -15), "T/m": ("T/m", 0),
+}  # fmt: skip
+
+
+class PreprocessingSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides what a decoder sees; part of the model's folder.
+
+    ``channels`` are the model's inputs in order. ``hop`` counts samples at ``sfreq_hz``, the decoder's rate. ``clip``
+    limits the filtered signal to plus and minus so many ``unit``. ``interpolate`` names channels to rebuild from the
+    others; the stream need not have them.
+    """
+
+    channels: tuple[str, ...]
+    sfreq_hz: float
+    hop: int
+    unit: str = "uV"
+    reference: Reference = "none"
+    bipolar_pairs: tuple[tuple[str, str], ...] = ()
+    bandpass_hz: tuple[float | None, float | None] | None = None
+    filter_order: int = 4
+    notch_hz: float | None = None
+    notch_harmonics: int = 1
+    clip: float | None = None
+    interpolate: tuple[str, ...] = ()
+
+
+class Preprocessing:
+    """Causal preprocessing of one stream for one model.
+
+    Pick by name → unit → float32 → non-finite samples held → spatial matrix → notch → band-pass → clip → rate → hops.
+    Every call of `step` takes a block of the same length, so the same samples give the same bits however they arrived.
+
+    Parameters
+    ----------
+    spec : PreprocessingSpec
+        What the model needs.
+    stream : StreamSpec
+        What the stream gives.
+
+    Attributes
+    ----------
+    block : int
+        Raw samples in every call of `step`.
+    labels : tuple of str
+        Channels of a hop.
+    delay_s : float
+        Delay of the signal at the centre of the band: filters and change of rate.
+    settling_s : float
+        Time after `start` until 1 % of the filters' transient is left; predictions are priming until then.
+
+    Raises
+    ------
+    ModelError
+        When the stream lacks a channel or has another unit, or its rate cannot be brought to the model's.
+    ConfigError
+        When a filter is impossible at this rate.
+    """
+
+    def __init__(self, spec: PreprocessingSpec, stream: StreamSpec) -> None:
+        _check(spec)
+        if stream.sfreq_hz <= 0:
+            raise ModelError(f"stream {stream.name!r} has no regular rate; the model needs {spec.sfreq_hz:g} Hz")
+        self.spec, self._stream = spec, stream
+        bad = {same_label(label) for label in spec.interpolate}
+        wanted = [label for label in spec.channels if same_label(label) not in bad]
+        self._picks = _pick(stream, wanted)
+        by_label = {same_label(c.label): c for c in (stream.channels[int(i)] for i in self._picks)}
+        channels = [msgspec.structs.replace(by_label[key], label=label) if (key := same_label(label)) in by_label
+                    else Channel(label) for label in spec.channels]  # fmt: skip
+        self._scale = np.array([_unit_factor(stream, stream.channels[int(i)], spec.unit) for i in self._picks])[:, None]
+        self._is_scaled = bool((self._scale != 1.0).any())
+        self._matrix, _, self.labels = spatial_matrix(channels, spec.reference, spec.bipolar_pairs, spec.interpolate)
+
+        sfreq_in_hz, n = stream.sfreq_hz, len(self.labels)
+        ratio = rate_ratio(sfreq_in_hz, spec.sfreq_hz)
+        span = spec.hop / ratio  # of a hop, in raw samples
+        self.block = int(span) if span.denominator == 1 else max(1, int(span / 4))
+
+        sections, tones, band_hz = [], (), spec.bandpass_hz
+        if spec.notch_hz is not None:
+            sections.append(notch(spec.notch_hz, sfreq_in_hz, spec.notch_harmonics))
+            tones = tuple(spec.notch_hz * k for k in range(1, len(sections[0]) + 1))
+        if band_hz is not None:
+            sections.append(bandpass(band_hz, spec.filter_order, sfreq_in_hz))
+        centre_hz = _centre_hz(band_hz, spec.sfreq_hz)
+        self.delay_s = self.settling_s = 0.0
+        self._filter = None
+        if sections:
+            sos = np.vstack(sections)
+            self._filter = CausalFilter(sos, n)
+            self.delay_s += group_delay_s(sos, centre_hz, sfreq_in_hz)
+            self.settling_s += settling_s(sos, sfreq_in_hz, tones)
+        self._resampler = None
+        if ratio != 1:
+            pass_hz = (band_hz[1] if band_hz else None) or math.inf
+            self._resampler = Resampler(ratio, sfreq_in_hz, n, self.block, pass_hz)
+            self.delay_s += self._resampler.delay_s
+            self.settling_s += self._resampler.memory_s
+        self._hopper = Hopper(n, spec.hop)
+        self.quality = ChannelQuality(len(self._picks), sfreq_in_hz, self.block, FLAT.get(spec.unit, 0.0))
+        self._pending = Flag(0)
+        self._held = np.zeros(len(self._picks), dtype=np.float32)
+
+    def start(self, first_sample: NDArray) -> None:
+        """Begin a segment in the steady state of its first raw sample, shape (n_channels of the stream,)."""
+        first = self._convert(np.asarray(first_sample)[:, None])
+        self._held[:] = np.where(np.isfinite(first[:, 0]), first[:, 0], 0.0)
+        steady = self._held.astype(np.float64)
+        if self._matrix is not None:
+            steady = self._matrix @ steady
+        if self._filter is not None:
+            steady = self._filter.start(steady)
+        steady = self._clip(steady)
+        if self._resampler is not None:
+            self._resampler.start(steady)
+        self._hopper.start()
+        self.quality.start()
+        self._pending = Flag(0)
+
+    def step(self, block: NDArray) -> list[tuple[NDArray[np.float32], Flag]]:
+        """Take the next raw block, shape (n_channels of the stream, block), in the stream's own dtype and unit.
+
+        Returns
+        -------
+        list of (ndarray of float32, shape (n_labels, hop), Flag)
+            The hops that this block completes, zero or more. Flags: NONFINITE when such a sample stands in the hop,
+            BAD_CHANNEL when a channel that the model needs was flat or saturated over the last second.
+        """
+        if block.shape != (len(self._stream.channels), self.block):
+            raise ValueError(f"a block has shape {(len(self._stream.channels), self.block)}, got {block.shape}")
+        x32 = self._convert(block)
+        flags = self._hold(x32)
+        if self.quality.step(x32):
+            flags |= Flag.BAD_CHANNEL
+        x = x32.astype(np.float64)
+        if self._matrix is not None:
+            x = self._matrix @ x
+        if self._filter is not None:
+            x = self._filter.step(x)
+        x = self._clip(x)
+        if self._resampler is None:
+            return [(x.astype(np.float32), flags)]
+        hops = self._hopper.step(self._resampler.step(x))
+        due = self._pending | flags
+        self._pending = due if not hops else flags if self._hopper.n_pending else Flag(0)
+        return [(hop.astype(np.float32), due if i == 0 else flags) for i, hop in enumerate(hops)]
+
+    def _convert(self, raw: NDArray) -> NDArray[np.float32]:
+        """Picked channels as float32 in the model's unit: the one cast, always in float64 before."""
+        picked = raw[self._picks]
+        if self._is_scaled:
+            picked = picked * self._scale
+        elif picked.dtype == np.float32:
+            return picked
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 is inf, and held as such
+            return picked.astype(np.float32)
+
+    def _hold(self, x: NDArray[np.float32]) -> Flag:
+        """Replace non-finite samples, in place, by the last finite one of their channel."""
+        if np.isfinite(x).all():
+            self._held[:] = x[:, -1]
+            return Flag(0)
+        for i in np.flatnonzero(~np.isfinite(x).all(axis=1)):
+            row = np.concatenate([self._held[i : i + 1], x[i]])
+            newest = np.maximum.accumulate(np.where(np.isfinite(row), np.arange(len(row)), 0))
+            x[i] = row[newest][1:]
+        self._held[:] = x[:, -1]
+        return Flag.NONFINITE
+
+    def _clip(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return x if self.spec.clip is None else np.clip(x, -self.spec.clip, self.spec.clip)
+
+
+def _check(spec: PreprocessingSpec) -> None:
+    """What is wrong with the specification by itself."""
+    if not spec.channels:
+        raise ConfigError("channels is empty: name at least one")
+    if len({same_label(c) for c in spec.channels}) != len(spec.channels):
+        raise ConfigError(f"channels = {list(spec.channels)}: a label stands there twice")
+    if spec.unit not in _EXPONENTS:
+        raise ConfigError(f"unit = {spec.unit!r}: allowed are {', '.join(_EXPONENTS)}")
+    if spec.hop < 1:
+        raise ConfigError(f"hop = {spec.hop}: allowed are 1 and more samples at the decoder's rate")
+    if spec.clip is not None and not spec.clip > 0:
+        raise ConfigError(f"clip = {spec.clip:g}: allowed are values above 0, in {spec.unit}")
+    high = spec.bandpass_hz[1] if spec.bandpass_hz else None
+    if high is not None and high >= spec.sfreq_hz / 2:
+        raise ConfigError(
+            f"bandpass_hz = {list(spec.bandpass_hz or ())}: the upper edge must lie below half the decoder's rate, "
+            f"{spec.sfreq_hz / 2:g} Hz"
+        )
+
+
+def _pick(stream: StreamSpec, wanted: Sequence[str]) -> NDArray[np.intp]:
+    try:
+        return pick(stream.labels, wanted)
+    except ModelError as error:
+        raise ModelError(f"stream {stream.name!r} does not fit the model: {error}") from None
+
+
+def _unit_factor(stream: StreamSpec, channel: Channel, unit: str) -> float:
+    """What turns the channel's unit into the model's."""
+    if not channel.unit:
+        raise ModelError(
+            f"stream {stream.name!r} does not say in which unit channel {channel.label} is and the model needs {unit}: "
+            f'set the stream\'s unit, for example unit = "{unit}" in session.toml or --unit {unit}'
+        )
+    quantity, power = _EXPONENTS.get(channel.unit, ("", 0))
+    wanted, wanted_power = _EXPONENTS[unit]
+    if quantity != wanted:
+        fitting = ", ".join(u for u, (q, _) in _EXPONENTS.items() if q == wanted)
+        raise ModelError(
+            f"channel {channel.label} of stream {stream.name!r} is in {channel.unit} but the model needs {unit}; "
+            f"convertible are {fitting}"
+        )
+    return 10.0 ** (power - wanted_power)
+
+
+def _centre_hz(band_hz: tuple[float | None, float | None] | None, sfreq_hz: float) -> float:
+    """Where the delay is stated: the middle of the band on a logarithmic scale, within what the decoder can see."""
+    low, high = band_hz or (None, None)
+    high = high or 0.8 * sfreq_hz / 2
+    return math.sqrt(low * high) if low else high / 2
