@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from bci.errors import RecordingError
+from bci.recording.folder import private
 from bci.recording.scan import MAGIC, Tag
 from bci.recording.xdf import scan_file
 
@@ -40,7 +41,7 @@ def repair(path: str | Path, out: str | Path) -> RepairReport:
     try:
         with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as data:
             n_bytes = len(data)
-            with open(out, "xb", opener=_private) as target:
+            with open(out, "xb", opener=private) as target:
                 try:
                     n_kept = _copy(data, found.damage, target)
                 except OSError:
@@ -68,7 +69,3 @@ def _copy(data: mmap.mmap, damage: list[tuple[int, int]], target: BinaryIO) -> i
     target.flush()
     os.fsync(target.fileno())
     return n_kept
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

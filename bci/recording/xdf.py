@@ -1,8 +1,8 @@
 """XDF 1.0: pure functions that give the bytes of each kind of chunk, the writer on top of them, and reading back.
 
 Every sample carries its own 8-byte stamp, so a file that is cut anywhere loses only what was cut, and raw stamps come
-back bit for bit. Format: https://github.com/sccn/xdf/wiki/Specifications. Kothe et al. (2025), *The lab streaming layer for
-synchronized multimodal recording*, Imaging Neuroscience 3.
+back bit for bit. Format: https://github.com/sccn/xdf/wiki/Specifications; Kothe et al. (2025), *The lab streaming layer
+for synchronized multimodal recording*, Imaging Neuroscience 3.
 
 The writer half imports numpy only: it runs in the recorder process, which must start fast.
 """
@@ -194,8 +194,8 @@ class XdfWriter:
     """Appends whole chunks to ``file``, gathered into one write at most every 0.5 s, and made durable every 5 s.
 
     ``file`` is binary and unbuffered (``open(path, "xb", buffering=0)``) or an ``io.BytesIO``. When a write fails, the
-    file is cut back to its last whole chunk, what did not fit stays pending, ``OSError`` is raised, and the next `write`
-    tries again. Times are arguments; nothing here reads a clock.
+    file is cut back to its last whole chunk, what did not fit stays pending, ``OSError`` is raised, and the next
+    `write` tries again. Times are arguments; nothing here reads a clock.
     """
 
     def __init__(self, file: BinaryIO, datetime: str = ""):
