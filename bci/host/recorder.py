@@ -108,9 +108,7 @@ class RecorderProcess:
             raise RecordingError(f"stream {spec.name!r}: XDF has no format {spec.format!r}")
         xml = with_metadata(clean_xml(xml_from_spec(spec)), metadata)
         if len(xml) > MAX_FRAME // 8:
-            raise RecordingError(
-                f"stream {spec.name!r}: a header of {len(xml)} characters; {MAX_FRAME // 8} are allowed"
-            )
+            raise RecordingError(f"stream {spec.name!r}: a header of {len(xml)} characters; at most {MAX_FRAME // 8}")
         with self._callers:
             number = len(self._specs) + 1
             growth = bytes_per_s(spec)
@@ -295,7 +293,8 @@ class RecorderProcess:
                 self._sent.popleft()
 
     def _died(self) -> None:
-        assert self._child is not None and self._channel is not None
+        assert self._child is not None
+        assert self._channel is not None
         self._channel.close()
         try:
             code = self._child.wait(START_S)
@@ -315,7 +314,8 @@ class RecorderProcess:
 
     def _end(self) -> None:
         """Everything is queued: have the file finished, and see the process out."""
-        assert self._child is not None and self._channel is not None
+        assert self._child is not None
+        assert self._channel is not None
         if not self._death:
             try:
                 self._channel.send(Finish())
@@ -355,10 +355,7 @@ def _encode(stream: int, what: object, stamps: NDArray[np.float64]) -> list[tupl
     if isinstance(what, Open | Clock):
         return [(what, 0, 0)]
     rows: Sequence = what  # type: ignore[assignment]
-    if isinstance(what, np.ndarray):
-        n_bytes = what.nbytes
-    else:
-        n_bytes = sum(len(value) for row in rows for value in row)
+    n_bytes = what.nbytes if isinstance(what, np.ndarray) else sum(len(value) for row in rows for value in row)
     step = max(1, int(BATCH_BYTES / (1 + n_bytes / len(stamps))))
     pieces: list[tuple[Item, int, int]] = []
     for at in range(0, len(stamps), step):

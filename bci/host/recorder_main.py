@@ -159,6 +159,7 @@ class Recording:
         return True
 
     def status(self) -> Status:
+        """What the engine is told."""
         return Status(self._on_disk, self.writer.n_written, self.error, self.n_lost)
 
     def _failed(self, error: OSError, now_s: float) -> None:
@@ -174,7 +175,7 @@ def create(path: Path) -> BinaryIO:
     OSError
         It exists, or cannot be created.
     """
-    file = open(path, "xb", buffering=0, opener=private)
+    file = open(path, "xb", buffering=0, opener=private)  # noqa: SIM115 (the caller closes it)
     fsync_folder(path.parent)
     return file
 

@@ -58,7 +58,7 @@ class SessionFolder:
 
     @classmethod
     def at(cls, path: str | Path) -> SessionFolder:
-        """This very folder, made if need be; it must not hold a session yet.
+        """The folder as named, made if need be; it must not hold a session yet.
 
         Raises
         ------
@@ -94,17 +94,21 @@ class SessionFolder:
 
     @property
     def xdf(self) -> Path:
+        """The recording's first part; see `parts`."""
         return self.path / "session.xdf"
 
     @property
     def toml(self) -> Path:
+        """The configuration as resolved."""
         return self.path / "session.toml"
 
     @property
     def report(self) -> Path:
+        """What came of the session."""
         return self.path / "report.json"
 
     def model(self, model_hash: str) -> Path:
+        """The folder of a model that was used."""
         return self.path / "models" / model_hash
 
     def write(self, path: Path, text: str) -> None:
@@ -154,24 +158,28 @@ class SessionFolder:
 
 
 def parts(path: str | Path) -> list[Path]:
-    """The files of one recording that exist, in order: ``session.xdf``, ``session.part2.xdf``, ..."""
-    path = Path(path)
-    numbered = [(_part_number(path, p), p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    """The files of one recording that exist, in order: ``session.xdf``, ``session.part2.xdf``, ...; by any one's name."""
+    first = _first_part(Path(path))
+    numbered = [(_part_number(first, p), p) for p in first.parent.iterdir()] if first.parent.is_dir() else []
     return [p for n, p in sorted((n, p) for n, p in numbered if n)]
 
 
 def next_part(path: str | Path) -> Path:
-    """The first name of `parts` that is free."""
-    path = Path(path)
-    n = max((_part_number(path, p) for p in parts(path)), default=0) + 1
-    return path if n == 1 else path.with_name(f"{path.stem}.part{n}{path.suffix}")
+    """The name that the next of `parts` gets."""
+    first = _first_part(Path(path))
+    n = max((_part_number(first, p) for p in parts(first)), default=0) + 1
+    return first if n == 1 else first.with_name(f"{first.stem}.part{n}{first.suffix}")
 
 
-def _part_number(path: Path, other: Path) -> int:
-    """1 for ``path`` itself, N for its part N, 0 for any other file."""
-    if other.name == path.name:
+def _first_part(path: Path) -> Path:
+    return path.with_name(re.sub(r"\.part\d+$", "", path.stem) + path.suffix)
+
+
+def _part_number(first: Path, other: Path) -> int:
+    """1 for ``first`` itself, N for its part N, 0 for any other file."""
+    if other.name == first.name:
         return 1
-    match = re.fullmatch(re.escape(path.stem) + r"\.part(\d+)" + re.escape(path.suffix), other.name)
+    match = re.fullmatch(re.escape(first.stem) + r"\.part(\d+)" + re.escape(first.suffix), other.name)
     return int(match[1]) if match else 0
 
 
