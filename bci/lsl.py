@@ -1,4 +1,4 @@
-"""The one place that knows how LSL spells a stream: `StreamSpec` to and from ``pylsl.StreamInfo``, and how to find one."""
+"""The one place that knows how LSL spells a stream: `StreamSpec` to and from ``pylsl.StreamInfo``; finding one."""
 
 from __future__ import annotations
 
@@ -139,11 +139,11 @@ def find_stream(
         None fits (the message lists what is visible), or more than one does (it lists the candidates).
     """
     wanted = {k: v for k, v in (("name", name), ("type", type_), ("source_id", source_id)) if v}
-    predicate = " and ".join(f"{key}={_quoted(value)}" for key, value in wanted.items())
+    predicate = " and ".join(f"{key}={quoted(value)}" for key, value in wanted.items())
     asked = " and ".join(f"{key} {value!r}" for key, value in wanted.items()) or "any name"
     found = pylsl.resolve_bypred(predicate, 1, wait_s) if predicate else pylsl.resolve_streams(wait_s)
     if found and predicate:
-        found = pylsl.resolve_bypred(predicate, 64, 0.3)  # a second one may answer a little later
+        found += pylsl.resolve_bypred(predicate, 64, 0.3)  # a second one may answer a little later
     candidates = {info.uid(): (info, spec_from_xml(info.as_xml())) for info in found}
     if not candidates:
         seen = ", ".join(sorted(repr(spec.name) for _, spec in visible_streams(0.5))) or "none"
@@ -161,5 +161,6 @@ def describe(specs: Sequence[StreamSpec]) -> str:
     return "; ".join(f"{s.name!r} (type {s.type}, host {s.hostname}, source_id {s.source_id!r})" for s in specs)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A value as a string of LSL's query language (XPath 1.0, which knows no escapes)."""
     return f"'{value}'" if "'" not in value else f'"{value}"'
