@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from bci.errors import SourceError
@@ -30,12 +31,12 @@ def load_recording(path: str | Path) -> Recording:
     EEG and other voltages are float32 microvolts; MEG is in T and T/m; trigger channels keep their values (as float64
     where float32 cannot hold them). Stamps of EDF and FIF count seconds from the first sample of the acquisition
     (``first_samp / sfreq``). Annotations, and the events of a FIF file's trigger channel, form the marker stream
-    ``<file>-markers``. An EDF file with several sampling rates gives one stream a rate. Streams of an XDF file keep their
-    own format, and their stamps as recorded: not de-jittered, not moved to one clock. A string stream with several
-    channels becomes one label a sample, joined by tabs.
+    ``<file>-markers``. An EDF file with several sampling rates gives one stream a rate. Streams of an XDF file keep
+    their own format, and their stamps as recorded: not de-jittered, not moved to one clock. A string stream with
+    several channels becomes one label a sample, joined by tabs.
 
-    Positions are metres in MNE's head frame (origin between the ears, x right, y front): those of the file, else those of
-    the label in the 10-05 system. MEG sensors are placed in the frame of the device, as in the file.
+    Positions are metres in MNE's head frame (origin between the ears, x right, y front): those of the file, else those
+    of the label in the 10-05 system. MEG sensors are placed in the frame of the device, as in the file.
 
     Raises
     ------
@@ -157,18 +158,15 @@ def _signal(raw: Any, name: str, units: list[str]) -> RecordedStream:
         if unit in _VOLTS:
             data[i] *= 1e6  # MNE holds volts
             unit = "uV"
-        own = np.asarray(info["loc"][:3], float)
-        placed = bool(np.isfinite(own).all() and own.any())
-        position = tuple(float(v) for v in own) if placed else standard if kind == "eeg" else None
+        x, y, z = (float(v) for v in info["loc"][:3])
+        placed = np.isfinite([x, y, z]).all() and any((x, y, z))
+        position = (x, y, z) if placed else standard if kind == "eeg" else None
         channels.append(Channel(label, kind.upper(), unit, position))
     stim = data[[kind == "stim" for kind in kinds]]
     wide = bool(np.any(stim != stim.astype(np.float32)))
     samples = np.ascontiguousarray(data.T, np.float64 if wide else np.float32)
     sfreq_hz = float(raw.info["sfreq"])
-    if {"mag", "grad"} & set(kinds):
-        type_ = "MEG"
-    else:
-        type_ = "EEG" if "eeg" in kinds else kinds[0].upper()
+    type_ = "MEG" if {"mag", "grad"} & set(kinds) else "EEG" if "eeg" in kinds else kinds[0].upper()
     spec = StreamSpec(
         name=name, type=type_, sfreq_hz=sfreq_hz, channels=tuple(channels), format="double64" if wide else "float32"
     )
@@ -220,6 +218,7 @@ def _read_xdf(path: Path) -> list[RecordedStream]:
         samples: NDArray | list[str]
         if spec.format == "string":
             samples = ["\t".join(row) for row in series]
+            spec = replace(spec, channels=spec.channels[:1])
         else:
             samples = np.ascontiguousarray(series, DTYPES[spec.format]).reshape(len(stamps_s), len(spec.channels))
         streams.append(RecordedStream(spec, samples, stamps_s))
