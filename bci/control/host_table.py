@@ -145,6 +145,8 @@ class Send(msgspec.Struct, frozen=True, tag_field="kind", tag="send"):
 class HostState(msgspec.Struct, frozen=True, tag_field="kind", tag="host_state"):
     """What the engine is told whenever it changes, and when an arming was refused (``refused`` says why).
 
+    ``trouble`` says which device does not do what it was told, as long as that is so.
+
     ``dead`` is the engine's own word for a host that has gone or does not answer.
     """
 
@@ -152,8 +154,14 @@ class HostState(msgspec.Struct, frozen=True, tag_field="kind", tag="host_state")
     reason: str = ""
     arm_id: int = 0
     refused: str = ""
+    trouble: str = ""
 
 
+class Alive(msgspec.Struct, frozen=True, tag_field="kind", tag="alive"):
+    """The host's loop runs; sent every 50 ms."""
+
+
+HostReport = Receipt | HostState | Alive
 Action = GoNeutral | Send | Receipt | HostState
 
 

@@ -37,12 +37,15 @@ class UdpDevice:
         self._target = (host, port)
         self._socket: socket.socket | None = None
         self._address: tuple = ()
+        self._resolved: tuple | None = None
 
     def open(self) -> None:
-        """Resolve the host and make the socket. May wait for a name server."""
+        """Make the socket; the first time, resolve the host, which may wait for a name server."""
         self.close()
         try:
-            family, kind, proto, _, self._address = socket.getaddrinfo(*self._target, type=socket.SOCK_DGRAM)[0]
+            if self._resolved is None:
+                self._resolved = socket.getaddrinfo(*self._target, type=socket.SOCK_DGRAM)[0]
+            family, kind, proto, _, self._address = self._resolved
             self._socket = socket.socket(family, kind, proto)
         except OSError as error:
             raise DeviceError(f"device {self.url} cannot be opened ({error}); check host and port") from None

@@ -1,0 +1,65 @@
+"""``bci control``: what a person asks of the session that runs here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bci.cli.common import emit, output_options
+from bci.errors import ConfigError, RolandicError
+from bci.host.control_socket import send_control
+from bci.host.runtime import is_alive, published, runtime_dir, withdraw
+
+ACTIONS = ("arm", "disarm", "pause", "resume", "reset", "threshold", "swap", "note")
+_TAKES = {"threshold": "a probability", "swap": "a model folder", "note": "a text"}
+
+
+@click.command()
+@click.argument("action", type=click.Choice(ACTIONS))
+@click.argument("value", nargs=-1)
+@click.option("--pid", type=int, help="Process of the engine, where several sessions run.")
+@output_options
+def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str | None, quiet: bool) -> None:
+    """Arm, disarm, pause, resume, reset after a stop, threshold P, swap MODEL, or note TEXT.
+
+    Example: bci control note electrode C3 fixed
+    """
+    text = _checked(action, " ".join(value))
+    engines = []
+    for entry in published("engine"):
+        if is_alive(entry):
+            engines.append(entry)
+        else:
+            withdraw(entry)
+    if pid is not None:
+        engines = [entry for entry in engines if entry.pid == pid]
+    if not engines:
+        which = f"with process {pid} " if pid is not None else ""
+        raise RolandicError(f"no session {which}runs here (looked in {runtime_dir()}); start one with bci run")
+    if len(engines) > 1:
+        listed = ", ".join(f"{entry.pid} ({entry.session or 'no folder'})" for entry in engines)
+        raise ConfigError(f"{len(engines)} sessions run here: {listed}; name one by --pid")
+    reply = send_control(engines[0], {"action": action, "value": text})
+    emit({"action": action, "value": text, **reply}, f"{action}: done", json_path, quiet)
+
+
+def _checked(action: str, text: str) -> str:
+    if action not in _TAKES:
+        if text:
+            raise ConfigError(f"control {action} takes no value, got {text!r}")
+        return ""
+    if not text:
+        raise ConfigError(f"control {action} takes {_TAKES[action]}")
+    if action == "threshold":
+        try:
+            ok = 0 < float(text) <= 1
+        except ValueError:
+            ok = False
+        if not ok:
+            raise ConfigError(f"control threshold = {text!r}: must be above 0 and at most 1")
+    if action == "swap":
+        if not (folder := Path(text).expanduser().resolve()).is_dir():
+            raise ConfigError(f"control swap: {text} is no folder; name a model folder that bci train wrote")
+        return str(folder)  # the engine may run elsewhere
+    return text
