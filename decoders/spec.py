@@ -98,6 +98,7 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hop_s(self) -> float:
+        """Time between two outputs."""
         return self.hop / self.sfreq_hz
 
     @property
@@ -125,7 +126,9 @@ class Decoder(Protocol):
     """
 
     @property
-    def spec(self) -> DecoderSpec: ...
+    def spec(self) -> DecoderSpec:
+        """What it needs and what it gives."""
+        ...
 
     def initial_state(self, batch: int) -> State:
         """Memory at the start of a segment: a flat tuple of arrays with first axis ``batch``."""

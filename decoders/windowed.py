@@ -14,7 +14,7 @@ class WindowModel(Protocol):
     """A model without memory: one window in, logits out."""
 
     def logits(self, window: NDArray[np.float32], params: Params) -> NDArray[np.float64]:
-        """window (batch, channels, n_samples) -> (batch, classes)."""
+        """Logits of window (batch, channels, n_samples) -> (batch, classes)."""
         ...
 
 
@@ -37,13 +37,16 @@ class Windowed:
         self.window = spec.receptive_field
 
     def initial_state(self, batch: int) -> State:
+        """An empty window."""
         return (np.zeros((batch, len(self.spec.channels), self.window), np.float32),)
 
     def step(self, x: NDArray[np.float32], state: State, params: Params) -> tuple[NDArray[np.float64], State]:
+        """One hop (batch, channels, hop) -> logits (batch, classes)."""
         window = np.concatenate((state[0][:, :, self.spec.hop :], x), axis=2, dtype=np.float32)
         return self.model.logits(window, params), (window,)
 
     def forward(self, x: NDArray[np.float32], state: State, params: Params) -> tuple[NDArray[np.float64], State]:
+        """Fold ``step`` over the hops: (batch, channels, n·hop) -> logits (batch, n, classes)."""
         hop = self.spec.hop
         logits = []
         for at in range(0, x.shape[2], hop):

@@ -40,6 +40,7 @@ class BandPower:
 
     @classmethod
     def design(cls, request: Request) -> DecoderSpec:
+        """The memory fades with half of ``window_s``."""
         time_constant_s = request.window_s / 2  # an exponential memory of W/2 averages as much noise as a window of W
         hop_s = request.hop / request.sfreq_hz
         return DecoderSpec(
@@ -55,6 +56,7 @@ class BandPower:
 
     @classmethod
     def fit(cls, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[np.integer], *, seed: int) -> Fitted:
+        """Regress on the log power at the end of each trial; nothing is random."""
         n_channels, n_classes = len(spec.channels), len(spec.classes)
         blank = cls(spec, {"coef": np.zeros((n_channels, n_classes)), "intercept": np.zeros(n_classes)})
         state = blank.initial_state(len(x))
@@ -67,6 +69,7 @@ class BandPower:
 
     @classmethod
     def restore(cls, spec: DecoderSpec, weights: Arrays) -> BandPower:
+        """The decoder around stored weights; SpecError if their shapes do not fit."""
         shapes = {name: np.shape(weights.get(name, ())) for name in ("coef", "intercept")}
         wanted = {"coef": (len(spec.channels), len(spec.classes)), "intercept": (len(spec.classes),)}
         if shapes != wanted or "time_constant_s" not in spec.options:
@@ -76,14 +79,17 @@ class BandPower:
         return cls(spec, weights)
 
     def initial_state(self, batch: int) -> State:
+        """Running power (batch, channels), and the weight (batch, 1) that it has gathered."""
         return np.zeros((batch, len(self.spec.channels))), np.zeros((batch, 1))
 
     def step(self, x: NDArray[np.float32], state: State, params: Params) -> tuple[NDArray[np.float64], State]:
+        """One hop (batch, channels, hop) -> logits (batch, classes)."""
         state = self._remember(x, state)
         features = (self._log_power(state) - params["mean"]) / params["scale"]
         return features @ self.coef + self.intercept, state
 
     def forward(self, x: NDArray[np.float32], state: State, params: Params) -> tuple[NDArray[np.float64], State]:
+        """Fold ``step`` over the hops: (batch, channels, n·hop) -> logits (batch, n, classes)."""
         logits = []
         for at in range(0, x.shape[2], self.spec.hop):
             one, state = self.step(x[:, :, at : at + self.spec.hop], state, params)
@@ -92,9 +98,9 @@ class BandPower:
 
     def _remember(self, x: NDArray[np.float32], state: State) -> State:
         power, weight = state
-        x = x.astype(np.float64)  # a fresh array: x * x must not depend on how the caller's lies in memory
+        wide = x.astype(np.float64)
         old = 1 - self._new
-        return old * power + (x * x) @ self._mean_of_hop, old * weight + self._new
+        return old * power + (wide * wide) @ self._mean_of_hop, old * weight + self._new
 
     def _log_power(self, state: State) -> NDArray[np.float64]:
         power, weight = state

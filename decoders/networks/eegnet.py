@@ -65,6 +65,7 @@ class EEGNet(nn.Module):
 
     @classmethod
     def design(cls, request: Request) -> DecoderSpec:
+        """Pools that bring the signal to about 32 Hz, then to one token a hop; a window of about ``window_s``."""
         hop, sfreq_hz = request.hop, request.sfreq_hz
         pool = max(d for d in range(1, hop + 1) if hop % d == 0 and (d == 1 or sfreq_hz / d >= _FRAME_RATE_HZ))
         kernel = max(2, round(_KERNEL_S * sfreq_hz))
@@ -76,7 +77,7 @@ class EEGNet(nn.Module):
                 f"decoder 'eegnet': a window of {request.window_s:g} s is shorter than its kernels and two hops; "
                 f"use a window of {(past + 2 * hop) / sfreq_hz:.3g} s or more"
             )
-        sizes = {
+        sizes: dict[str, float] = {
             "n_filters": 16, "kernel": kernel, "pool": pool,
             "frame_kernel": frame_kernel, "frame_pool": hop // pool, "n_tokens": n_tokens,
         }  # fmt: skip
@@ -94,6 +95,7 @@ class EEGNet(nn.Module):
 
     @classmethod
     def fit(cls, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[np.integer], *, seed: int) -> Fitted:
+        """Align to the trials' mean covariance, then train (`decoders.training.loop`)."""
         params = {"align": alignment(x), "temperature": np.ones(1, np.float32)}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -104,6 +106,7 @@ class EEGNet(nn.Module):
 
     @classmethod
     def restore(cls, spec: DecoderSpec, weights: Arrays) -> EEGNet:
+        """The network around stored weights; SpecError if they do not fit."""
         try:
             network = cls(spec)
             network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
@@ -115,10 +118,11 @@ class EEGNet(nn.Module):
         return network.eval()
 
     def initial_state(self, batch: int) -> State:
+        """Past of the two convolutions, and the ring of tokens."""
         return self.temporal.initial(batch), self.frames.initial(batch), self.mean.initial(batch)
 
     def forward(self, x: Tensor, state: State, params: Params) -> tuple[Tensor, State]:
-        """x (batch, channels, n·hop) -> logits (batch, n, classes)."""
+        """Logits (batch, n, classes) of x (batch, channels, n·hop)."""
         past, past_frames, past_tokens = state
         x = self.spatial(params["align"] @ x)
         x, past = self.temporal(x, past)
@@ -131,6 +135,7 @@ class EEGNet(nn.Module):
         return logits.transpose(1, 2), (past, past_frames, past_tokens)
 
     def step(self, x: Tensor, state: State, params: Params) -> tuple[Tensor, State]:
+        """One hop (batch, channels, hop) -> logits (batch, classes)."""
         logits, state = self.forward(x, state, params)
         return logits[:, 0], state
 

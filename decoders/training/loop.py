@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from decoders.spec import Decoder
 
 EPOCHS = 100
 BATCH = 16
@@ -18,17 +21,8 @@ CHANNEL_DROPOUT = 0.1
 GAIN_JITTER = 0.1
 
 
-class Trainable(Protocol):
-    """A `Decoder` that is a torch module."""
-
-    def initial_state(self, batch: int) -> Any: ...
-    def parameters(self) -> Any: ...
-    def train(self, mode: bool = True) -> Any: ...
-    def forward(self, x: Tensor, state: Any, params: Any) -> Any: ...
-
-
 def train_network(
-    network: Trainable, x: NDArray[np.float32], y: NDArray[np.integer], params: dict[str, Tensor]
+    network: nn.Module, x: NDArray[np.float32], y: NDArray[np.integer], params: Mapping[str, Tensor]
 ) -> None:
     """Fit in place: AdamW with a one-cycle rate, gain jitter and channel dropout, balanced classes.
 
@@ -36,14 +30,16 @@ def train_network(
 
     Parameters
     ----------
-    network : Trainable
+    network : Module
+        A `decoders.spec.Decoder`.
     x : ndarray, shape (n_trials, n_channels, n_samples)
         The end of each trial is its decision.
     y : ndarray, shape (n_trials,)
         Class indices.
     params : dict of str to Tensor
     """
-    hop = network.spec.hop  # type: ignore[attr-defined]
+    decoder = cast("Decoder", network)
+    hop = decoder.spec.hop
     signal = torch.from_numpy(np.ascontiguousarray(x[:, :, x.shape[2] % hop :], np.float32))
     label = torch.from_numpy(np.asarray(y, np.int64))
     counts = torch.bincount(label).clamp(min=1)
@@ -54,7 +50,7 @@ def train_network(
     network.train()
     for _ in range(EPOCHS):
         for batch in torch.randperm(len(label)).tensor_split(n_batches):
-            logits, _ = network.forward(_augmented(signal[batch]), network.initial_state(len(batch)), params)
+            logits, _ = decoder.forward(_augmented(signal[batch]), decoder.initial_state(len(batch)), params)
             loss = loss_of(logits[:, -1], label[batch])
             optimiser.zero_grad()
             loss.backward()

@@ -26,10 +26,11 @@ class CausalDepthwise(nn.Module):
         self.conv = nn.Conv1d(n_features, n_features, kernel, groups=n_features, bias=False)
 
     def initial(self, batch: int) -> Tensor:
+        """A past of zeros."""
         return torch.zeros(batch, self.conv.in_channels, self.n_past)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """x (batch, features, time), past (batch, features, kernel - 1)."""
+        """Filter x (batch, features, time), past (batch, features, kernel - 1)."""
         x = torch.cat((past, x), dim=2)
         return self.conv(x), x[:, :, -self.n_past :]
 
@@ -51,9 +52,10 @@ class MeanOfLast(nn.Module):
         self.n = n
 
     def initial(self, batch: int) -> Tensor:
+        """A past of zeros."""
         return torch.zeros(batch, self.n_features, self.n - 1)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """x (batch, features, frames), past (batch, features, n - 1)."""
+        """Filter x (batch, features, frames), past (batch, features, n - 1)."""
         x = torch.cat((past, x), dim=2)
         return nn.functional.avg_pool1d(x, self.n, stride=1), x[:, :, -(self.n - 1) :]

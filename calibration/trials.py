@@ -1,0 +1,154 @@
+"""Labelled trials, cut from preprocessed hops exactly where the live decision would fall."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoders.spec import FitError
+
+MIN_TRIALS = 4
+_CONSTANT = 1e-6  # of the median channel's deviation
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """A cue: its class, and the raw sample that it fell on."""
+
+    label: str
+    sample_index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HopRun:
+    """One run after preprocessing.
+
+    Attributes
+    ----------
+    subject, run : str
+    hops : ndarray of float32, shape (n_hops, n_channels, hop)
+    sample_index : ndarray of int, shape (n_hops,)
+        Raw index of the last sample that entered each hop; rises.
+    segment : ndarray of int, shape (n_hops,)
+        Hops of different segments never share a trial.
+    is_good : ndarray of bool, shape (n_hops,)
+        False where filters settle, or samples were not finite or were filled in.
+    cues : tuple of Cue
+    sfreq_hz : float
+        Rate of the raw samples.
+    """
+
+    subject: str
+    run: str
+    hops: NDArray[np.float32]
+    sample_index: NDArray[np.integer]
+    segment: NDArray[np.integer]
+    is_good: NDArray[np.bool_]
+    cues: tuple[Cue, ...]
+    sfreq_hz: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """Trials ready for training.
+
+    Attributes
+    ----------
+    x : ndarray of float32, shape (n_trials, n_channels, n_samples)
+        The last sample is the last one before the decision.
+    y : ndarray of int, shape (n_trials,)
+        Index into ``classes``.
+    run : ndarray of int, shape (n_trials,)
+        Number of the run that each came from, in order of time.
+    classes : tuple of str
+    n_left_out : int
+        Cues whose signal was not whole: too early, cut off at the end, or with bad samples.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.integer]
+    run: NDArray[np.integer]
+    classes: tuple[str, ...]
+    n_left_out: int = 0
+
+
+def decision_hop(sample_index: NDArray[np.integer], cue: Cue, decide_at_s: float, sfreq_hz: float) -> int | None:
+    """The newest hop whose last sample is at most ``decide_at_s`` after the cue; None if the run ended before.
+
+    This is the rule by which live trials are scored too.
+    """
+    due = cue.sample_index + decide_at_s * sfreq_hz
+    k = int(np.searchsorted(sample_index, due, side="right")) - 1
+    if k < 0:
+        return None
+    hop = sample_index[1] - sample_index[0] if len(sample_index) > 1 else 1
+    return k if k + 1 < len(sample_index) or due - sample_index[k] < hop else None
+
+
+def cut_trials(runs: Sequence[HopRun], classes: Sequence[str], n_hops: int, decide_at_s: float) -> Trials:
+    """One trial per cue of ``classes``: the ``n_hops`` hops that end at its decision.
+
+    A cue is left out, and counted, where they are not all there, good, and of one segment.
+
+    Raises
+    ------
+    FitError
+        No run has a cue of these classes.
+    """
+    index = {label: i for i, label in enumerate(classes)}
+    x, y, groups, n_left_out = [], [], [], 0
+    for number, run in enumerate(runs):
+        for cue in run.cues:
+            if cue.label not in index:
+                continue
+            last = decision_hop(run.sample_index, cue, decide_at_s, run.sfreq_hz)
+            if last is None or last + 1 < n_hops or not _is_whole(run, last + 1 - n_hops, last):
+                n_left_out += 1
+                continue
+            stretch = run.hops[last + 1 - n_hops : last + 1]
+            x.append(stretch.transpose(1, 0, 2).reshape(stretch.shape[1], -1))
+            y.append(index[cue.label])
+            groups.append(number)
+    if not x:
+        found = sorted({cue.label for run in runs for cue in run.cues})
+        raise FitError(
+            f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out; "
+            f"cues found: {', '.join(found) or 'none'})"
+        )
+    return Trials(np.stack(x), np.array(y), np.array(groups), tuple(classes), n_left_out)
+
+
+def _is_whole(run: HopRun, first: int, last: int) -> bool:
+    return bool(run.is_good[first : last + 1].all()) and run.segment[first] == run.segment[last]
+
+
+def check_trials(trials: Trials, channels: Sequence[str]) -> None:
+    """Refuse what no decoder can learn from.
+
+    Raises
+    ------
+    FitError
+        Fewer than four trials, a class with fewer than two, numbers that are not finite, or a channel that never
+        changes.
+    """
+    counts = Counter(trials.classes[i] for i in trials.y)
+    listed = ", ".join(f"{label} {counts[label]}" for label in trials.classes)
+    if len(trials.y) < MIN_TRIALS:
+        raise FitError(f"{len(trials.y)} trials ({listed}); at least {MIN_TRIALS} are needed, 30 are a good start")
+    if scarce := [label for label in trials.classes if counts[label] < 2]:
+        raise FitError(f"class {', '.join(scarce)} has fewer than 2 trials ({listed}); record more or leave it out")
+    finite = np.isfinite(trials.x).all(axis=(0, 2))
+    if not finite.all():
+        raise FitError(f"NaN or inf in channel {_named(channels, ~finite)}; leave it out with --channels")
+    deviation = trials.x.std(axis=2, dtype=np.float64).mean(axis=0)
+    constant = np.asarray(deviation <= _CONSTANT * np.median(deviation))
+    if constant.any():
+        raise FitError(f"channel {_named(channels, constant)} is constant; leave it out with --channels")
+
+
+def _named(channels: Sequence[str], which: NDArray[np.bool_]) -> str:
+    return ", ".join(label for label, hit in zip(channels, which, strict=True) if hit)
