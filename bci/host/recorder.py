@@ -165,6 +165,11 @@ class RecorderProcess:
         """What is wrong now, in a sentence that changes at most once a second; "" if nothing is."""
         return self._trouble
 
+    @property
+    def has_died(self) -> bool:
+        """Whether the recorder process has ended; `restart` starts another."""
+        return bool(self._death)
+
     def restart(self) -> None:
         """If the recorder process has died, start another on a new part; headers are repeated, the queue is kept."""
         self._wants_restart = True

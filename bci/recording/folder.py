@@ -158,7 +158,7 @@ class SessionFolder:
 
 
 def parts(path: str | Path) -> list[Path]:
-    """The files of one recording that exist, in order: ``session.xdf``, ``session.part2.xdf``, ...; by any one's name."""
+    """The files that exist of one recording, named by any of them: ``session.xdf``, ``session.part2.xdf``, ..."""
     first = _first_part(Path(path))
     numbered = [(_part_number(first, p), p) for p in first.parent.iterdir()] if first.parent.is_dir() else []
     return [p for n, p in sorted((n, p) for n, p in numbered if n)]
