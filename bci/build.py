@@ -15,6 +15,7 @@ import msgspec
 
 from bci.config import ModelSettings, SessionConfig, parse_config, to_toml
 from bci.control.gate import GateSettings
+from bci.control.host_table import HostSettings
 from bci.errors import ConfigError, ModelError
 from bci.pipeline import Pipeline
 from bci.recording.replay import RecordedSession, read_session
@@ -70,6 +71,11 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...]) -> GateSettin
         max_age_s=g.max_age_s,
         ttl_ms=g.ttl_ms,
     )
+
+
+def host_settings(config: SessionConfig) -> HostSettings:
+    """The device host's own limits."""
+    return HostSettings(min_interval_s=1 / config.devices.rate_limit_hz, max_age_s=config.gate.max_age_s)
 
 
 def build_session(

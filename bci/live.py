@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bci.build import build_scorer, build_session, check_expectations, fit_to_stream, load, session_metadata, with_unit
+from bci.build import (
+    build_scorer,
+    build_session,
+    check_expectations,
+    fit_to_stream,
+    host_settings,
+    load,
+    session_metadata,
+    with_unit,
+)
 from bci.config import SessionConfig, to_toml
-from bci.errors import RolandicError
+from bci.errors import ConfigError, RolandicError
+from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest
 from bci.host.inbox import Inbox
@@ -22,6 +32,7 @@ from bci.recording.folder import SessionFolder, check_free_space, next_part
 from bci.report import live_report, report_text
 from bci.session import check_swap
 from bci.types import Control, StreamSpec
+from decoders.checkpoint import CheckpointError, model_hash
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ def run_live(
         Something that the session needs is not there or does not fit; nothing was started.
     """
     from bci.host.clock import now_s
+    from bci.host.realtime import enter_realtime
     from bci.host.recorder import RecorderProcess
     from bci.recording.xdf import bytes_per_s
 
@@ -73,7 +85,7 @@ def run_live(
         folder.write(folder.toml, to_toml(config))
         folder.add_model(Path(config.model.path), model.hash)
         recorder = RecorderProcess(recording)
-        devices = DeviceHost(config.devices.urls, rate_limit_hz=config.devices.rate_limit_hz)
+        devices = DeviceHost(list(config.devices.urls), host_settings(config), session=str(folder.path))
         devices.start()
         inbox = Inbox()
         session = build_session(config, spec, pipelines, model.hash, mark=lambda stage: engine.mark(stage))
@@ -82,12 +94,12 @@ def run_live(
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
         )  # fmt: skip
         handler = ControlHandler(engine, inbox, folder, spec)
-        control = handler.serve(folder)
+        control = handler.serve()
         if on_stop is not None:
             on_stop(engine.stop)
         if not quiet and sys.stdin is not None and sys.stdin.isatty():
             handler.read_terminal()
-        prepare_engine()
+        enter_realtime()
         engine.run()
     except BaseException:
         for closable in (*sources, devices, recorder):
@@ -102,19 +114,10 @@ def run_live(
     return LiveResult(report, report_text(report), engine.error)
 
 
-def prepare_engine() -> None:
-    """Real-time settings of this process (see ``bci.host.realtime``)."""
-    from bci.host.realtime import enter_realtime
-
-    enter_realtime()
-
-
 def open_sources(config: SessionConfig) -> list[Source]:
     """The primary stream first, then its markers and what else was asked for."""
     if config.stream.recording:
-        from bci.sources.recording import open_recording
-
-        return list(open_recording(config.stream.recording, config.stream.name))
+        return list(_open_recording(config))
     from bci.sources.lsl import find_markers, open_source
 
     s = config.stream
@@ -129,6 +132,21 @@ def open_sources(config: SessionConfig) -> list[Source]:
             source.close()
         raise
     return sources
+
+
+def _open_recording(config: SessionConfig) -> Sequence[Source]:
+    """The streams of a file in real time; the primary one is the only signal, or the one that is named."""
+    from bci.host.clock import now_s
+    from bci.sources.files import load_recording
+    from bci.sources.recording import play_together
+
+    recording = load_recording(config.stream.recording)
+    named = [s for s in recording.signals if config.stream.name in ("", s.spec.name)]
+    if len(named) != 1:
+        names = ", ".join(repr(s.spec.name) for s in recording.signals) or "none"
+        raise ConfigError(f"stream.name = {config.stream.name!r}: name one signal of {recording.path}: {names}")
+    streams = [named[0], *(s for s in recording.streams if s is not named[0])]
+    return play_together(streams, 0, speed=1.0, clock=now_s)
 
 
 def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> SessionFolder:
@@ -150,35 +168,41 @@ class ControlHandler:
     def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, spec: StreamSpec):
         self._engine, self._inbox, self._folder, self._spec = engine, inbox, folder, spec
 
-    def serve(self, folder: SessionFolder) -> Any:
+    def serve(self) -> ControlServer:
         """Listen on the control socket."""
-        from bci.host.control_socket import ControlServer
-
-        return ControlServer(self.receive, role="engine", session=str(folder.path))
+        server = ControlServer("engine", self.receive, session=str(self._folder.path))
+        server.start()
+        return server
 
     def receive(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer one request; runs in the control socket's thread."""
         action, value = str(message.get("action", "")), str(message.get("value", ""))
         try:
             if action == "swap":
-                self._inbox.put(self._load(value))
+                model_hash(value)  # whole and unchanged? said at once; loading it takes longer than a reply may
+                threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
             elif action in self.ACTIONS:
                 if action == "reset":
                     self._engine.devices.reset()
                 self._inbox.put(Control(action, value=value, by=str(message.get("by", "control socket"))))  # type: ignore[arg-type]
             else:
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
-        except RolandicError as error:
+        except CheckpointError as error:
             return {"ok": False, "error": str(error)}
         return {"ok": True}
 
-    def _load(self, path: str) -> SwapRequest:
-        """Read, check, warm up and store a model before it may take over."""
-        model = load(path)
-        pipeline = fit_to_stream(model, self._spec)
-        check_swap(self._engine.session.pipeline, pipeline)
-        self._folder.add_model(Path(path), model.hash)
-        return SwapRequest(model.hash, pipeline, path)
+    def _swap(self, path: str) -> None:
+        """Read, check, warm up and store a model; only then may it take over."""
+        try:
+            model = load(path)
+            pipeline = fit_to_stream(model, self._spec)
+            check_swap(self._engine.session.pipeline, pipeline)
+            self._folder.add_model(path, model.hash)
+        except RolandicError as error:
+            print(f"bci: swap to {path} refused: {error}", file=sys.stderr)
+            self._inbox.put(Control("note", value=f"swap to {path} refused: {error}", by="engine"))
+        else:
+            self._inbox.put(SwapRequest(model.hash, pipeline, path))
 
     def read_terminal(self) -> None:
         """Typed lines are controls or notes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import msgspec
 from numpy.typing import NDArray
 
 from bci.errors import ModelError
@@ -32,8 +33,8 @@ class Pipeline:
 
     def __init__(self, model: Model, stream: StreamSpec):
         try:
-            spec = PreprocessingSpec.from_dict(model.preprocessing)
-        except (TypeError, ValueError, KeyError) as error:
+            spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
+        except msgspec.ValidationError as error:
             raise ModelError(f"model {model.hash[:12]}: its preprocessing cannot be read ({error})") from None
         self.preprocessing = Preprocessing(spec, stream)
         self.runner = Runner(model.decoder, model.params)

@@ -19,7 +19,8 @@ import numpy as np
 
 from bci.config import SessionConfig
 from bci.errors import ConfigError, RolandicError, SourceError
-from bci.host.device_host import DeviceHost, HostState
+from bci.control.host_table import HostState
+from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
 from bci.host.latency import LatencyLedger
 from bci.ports import Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
@@ -52,8 +53,8 @@ from bci.types import (
 )
 
 END_MARKER = "rolandic:end"
+CLOSE_S = 12.0  # a source drains for at most a few seconds
 TICK_S = 0.05  # the longest that the decode thread waits before it looks at children, silence and the clock
-SETTLE_S = 0.3  # after an end marker, for samples that were still on their way
 STAGES = ("arrival", "dequeued", "filtered", "decoded", "gated", "sent", "own", "total")
 LATENCY_LABELS = ("hop", "stamp_s", "arrival_s", "dequeued_s", "filtered_s", "decoded_s", "gated_s", "sent_s")
 
@@ -125,17 +126,15 @@ class Engine:
         self._rows: dict[str, list[Any]] = {"hops": [], "latency": [], "commands": [], "health": []}
         self._wants_arm = arm
         self._is_stopping = False
-        self._finish_at_s: float | None = None
         self._marks: dict[str, float] = {}
         self._arrivals: deque[tuple[int, float, float]] = deque(maxlen=4096)
-        self._host_level = ""
+        self._device_trouble = ""
         self._recorder_trouble = ""
         self._last_tick_s = 0.0
         self._judged: Prediction | None = None
         self._dequeued_s = 0.0
         self._sent_s = 0.0
         self._arm_id = 0
-        self._background: list[threading.Thread] = []
         self._detectors = [_detector(n, source.spec, config) for n, source in enumerate(self.sources)]
         self._open_recording(metadata)
 
@@ -205,8 +204,6 @@ class Engine:
         self.counts.n_samples[number] = first + chunk.n
         if number == 0:
             self._arrivals.append((first + chunk.n - 1, pulled.arrival_s, self._dequeued_s))
-            if self._finish_at_s is not None:
-                self._finish_at_s = pulled.arrival_s + SETTLE_S
         self.recorder.write(self._recorded[number], chunk.samples, chunk.stamps_s)
 
     def _markers(self, number: int, pulled: Pulled) -> None:
@@ -215,21 +212,20 @@ class Engine:
         for row, stamp_s in zip(pulled.samples, pulled.stamps_s.tolist(), strict=True):
             label = row[0] if isinstance(row, list) else str(row[0])
             if label == END_MARKER:
-                self._finish_at_s = self.now_s() + SETTLE_S
                 self.ended_because = "the stream said that it has ended"
+                for source in self.sources:
+                    source.finish()
             self._issue(Marker(number, label, stamp_s))
 
     def _source_ended(self, number: int, event: Ended) -> None:
         name = self.sources[number].spec.name
-        if number != 0:
-            if event.error is not None and self._finish_at_s is None:
-                self._trouble(f"stream{number}", "warn", f"stream {name!r} has ended: {event.error}")
-        elif event.error is None or self._finish_at_s is not None:
-            self._finish_at_s = self.now_s()
-            self.ended_because = self.ended_because or "the stream has ended"
-        else:
+        if number == 0 and event.error is None:
+            self.stop("the stream has ended")
+        elif number == 0:
             self._trouble("stream0", "bad", str(event.error))
-            raise event.error if isinstance(event.error, RolandicError) else SourceError(f"stream {name!r}: {event.error}")
+            raise event.error if isinstance(event.error, RolandicError) else SourceError(f"{name!r}: {event.error}")
+        elif event.error is not None:
+            self._trouble(f"stream{number}", "warn", f"stream {name!r} has ended: {event.error}")
 
     # --- into the session, and what follows --------------------------------------------------------------------------
 
@@ -328,43 +324,39 @@ class Engine:
     # --- children, clock, books --------------------------------------------------------------------------------------
 
     def _look_after(self, now_s: float) -> None:
-        for message in self.devices.poll():
+        for message in self.devices.poll(now_s):
             if isinstance(message, Receipt):
                 self._rows["commands"].append(message)
-            elif isinstance(message, HostState):
+            else:
                 self._device_host_changed(message)
-        trouble = self.recorder.trouble()
-        if trouble != self._recorder_trouble:
+        if (trouble := self.devices.trouble) != self._device_trouble:
+            self._device_trouble = trouble
+            self._trouble("device host", "bad" if trouble else "ok", trouble)
+        if (trouble := self.recorder.trouble()) != self._recorder_trouble:
             self._recorder_trouble = trouble
             self._trouble("recorder", "bad" if trouble else "ok", trouble)
+            if trouble:
+                self.recorder.restart()  # only if it has died; the queue is kept
         if now_s - self._last_tick_s >= TICK_S:
             self._last_tick_s = now_s
-            if not self.session.n_ready and now_s - self._marks.get("gated", 0.0) >= 2 * TICK_S:
+            if now_s - self._marks.get("gated", 0.0) >= 2 * TICK_S:
                 self._issue(Now(now_s))  # the gate must notice silence too
             self.devices.heartbeat(self.session.n_hops, self._age_s(now_s), now_s)
-            if self._finish_at_s is not None and now_s >= self._finish_at_s:
-                self._is_stopping = True
         self._write_books(now_s)
 
     def _age_s(self, now_s: float) -> float:
         return now_s - self._arrivals[-1][1] if self._arrivals else 0.0
 
     def _device_host_changed(self, state: HostState) -> None:
+        """The gate mirrors the latch; a host that has died is replaced, and the new one is stopped until a reset."""
         self._rows["health"].append(state)
-        if state.name == "STOPPED" and self._host_level != "STOPPED":
-            self._issue(Control("stopped", value="; ".join(state.reasons), by="device host"))
-        if state.name == "DEAD":
-            self._trouble("device host", "bad", "the device host has died: " + "; ".join(state.reasons))
-            self._issue(Control("disarm", by="device host"))
-            self._in_background(self.devices.restart)
-        elif self._host_level == "DEAD":
-            self._trouble("device host", "ok")
-        self._host_level = state.name
-
-    def _in_background(self, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        self._background.append(thread)
+        if state.state == "stopped" and self.session.gate.mode != "stopped":
+            self._issue(Control("stopped", value=state.reason, by="device host"))
+        elif state.state == "dead":
+            self._issue(Control("disarm", value=f"the device host has died: {state.reason}", by="engine"))
+            self.devices.restart()
+        elif state.refused:
+            self._issue(Control("disarm", value=f"arming refused: {state.refused}", by="device host"))
 
     def _swap(self, request: SwapRequest) -> None:
         try:
@@ -416,7 +408,7 @@ class Engine:
         closers = [threading.Thread(target=source.close, daemon=True) for source in self.sources]
         for closer in closers:
             closer.start()
-        deadline_s = time.monotonic() + 10.0
+        deadline_s = time.monotonic() + CLOSE_S
         while any(c.is_alive() for c in closers) and time.monotonic() < deadline_s:
             self._drain(0.02)
         self._drain(0.0)
@@ -427,12 +419,7 @@ class Engine:
             self._advance()
         if self.session.gate.is_armed:
             self._issue(Control("disarm", by="engine"))
-        self.devices.close()
-        for message in self.devices.poll():
-            if isinstance(message, Receipt):
-                self._rows["commands"].append(message)
-        for thread in self._background:
-            thread.join(5.0)
+        self._rows["commands"] += [m for m in self.devices.close() if isinstance(m, Receipt)]
         self._write_books(self.now_s())
         self.recorder.close()
         self.scorer.finish()

@@ -32,6 +32,9 @@ class RecordingSource:
         self.deliver = deliver
         self._group.start_if_ready()
 
+    def finish(self) -> None:
+        """Nothing to do: a recording ends by itself."""
+
     def close(self) -> None:
         """Stop the whole recording. Returns once the delivery in progress has returned."""
         self._group.close()
