@@ -38,9 +38,9 @@ class Played:
 def outlet_specs(specs: Sequence[StreamSpec], primary: int, name: str, origin: str) -> tuple[StreamSpec, ...]:
     """The streams as the outlets announce them.
 
-    The primary stream is called ``name``, its markers (the first string stream of that type; one is added where there is
-    none) ``name-markers``, the others ``name-`` and what they were called. ``origin`` says what is played: with the name, it
-    makes source ids that are the same next time, so that a consumer recovers when the player starts again.
+    The primary stream is called ``name``, its markers (the first string stream of that type; one is added where there
+    is none) ``name-markers``, the others ``name-`` and what they were called. ``origin`` says what is played: with the
+    name, it makes source ids that are the same next time, so that a consumer recovers when the player starts again.
     """
     specs = list(specs)
     strings = [i for i, s in enumerate(specs) if s.format == "string"]

@@ -25,6 +25,7 @@ class RecordingSource:
 
     @property
     def spec(self) -> StreamSpec:
+        """The stream as it was recorded."""
         return self._spec
 
     def start(self, deliver: Callable[[SourceEvent], None]) -> None:
