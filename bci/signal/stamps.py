@@ -1,0 +1,276 @@
+"""The times of samples: a causal, gap-aware line through jittered stamps, and the correction to the local clock.
+
+liblsl's own smoothing counts samples, so a lost second moves its stamps by that second; this one is told of losses.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bci.types import ClockOffset
+
+_BLOCK_S = 0.02  # the line moves once per so much signal
+_MEMORY_S = 10.0  # exponential forgetting of the line
+_SCALE_MEMORY_S = 5.0  # and of the size of the jitter
+_PRIOR_S2 = 0.25  # pseudo-observations of the nominal rate: 5 ms of jitter against 1 % of rate
+_LEARNT_S = 0.5  # of signal until the size of the jitter is known
+_UNLEARNT_S = 0.06  # deviations up to here are believed before that
+_OUTLIER = 6.0  # times the mean absolute residual: what is further off moves the line by no more
+_CARRIED_S = 0.5  # after a long loss the old line counts like so much signal
+
+
+class StampFit:
+    """Smoothed stamps by weighted least squares over block means (exponential forgetting, slope drawn to nominal).
+
+    The state moves once per fixed block of samples (20 ms), counted from the start, so the result does not depend on
+    chunks, and a sample's smoothed stamp never depends on later ones. Stamps far off the line move it by a bounded
+    amount only; when half a second of them stays off on one side, the line begins anew there.
+
+    Parameters
+    ----------
+    sfreq_hz : float
+        Nominal rate, above 0.
+    """
+
+    def __init__(self, sfreq_hz: float) -> None:
+        self._period_s = 1.0 / sfreq_hz
+        self._block = max(1, round(_BLOCK_S * sfreq_hz))
+        self._slope0, self._prior = 0.0, _PRIOR_S2  # of the line's deviation from the nominal rate
+        self._mean_abs_s = self._mean_square_s2 = self._early_s = 0.0
+        self._n_scale = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._anchor_s: float | None = None  # stamp from which the nominal line counts
+        self._i = 0  # number of the next sample on that line, lost ones counted
+        self._weight = self._mean_x = self._mean_y = self._cxx = self._cxy = 0.0
+        self._slope = self._slope0  # deviation from the nominal line = mean_y + slope (x - mean_x)
+        self._raw: list[float] = []  # of the block that is not full yet, and their numbers
+        self._numbers: list[int] = []
+        self._floor_s, self._floor_i, self._last_s = -math.inf, 0, -math.inf
+        self._n_off = 0  # samples in a row far off the line, signed by the side
+
+    @property
+    def sfreq_hz(self) -> float:
+        """Estimated rate."""
+        return 1.0 / self.period_s
+
+    @property
+    def period_s(self) -> float:
+        """Estimated time between two samples."""
+        return self._period_s * (1.0 + self._slope)
+
+    @property
+    def residual_s(self) -> float:
+        """Running root mean square of raw stamp minus line."""
+        return math.sqrt(self._mean_square_s2)
+
+    @property
+    def mean_abs_s(self) -> float:
+        """Running mean absolute residual: the size of the jitter."""
+        return self._mean_abs_s
+
+    @property
+    def is_learnt(self) -> bool:
+        """Whether half a second has been seen, so that the size of the jitter means something."""
+        return self._n_scale * self._period_s >= 0.9 * _LEARNT_S
+
+    @property
+    def uncertainty_s(self) -> float:
+        """How far the smoothed stamps may be from the truth, for stamps that are late but never early.
+
+        The line lies at the mean lateness, the truth at or before the earliest stamps: their distance below the line,
+        plus two standard errors of the line. A delay that all samples share cannot be seen in stamps.
+        """
+        if self._weight == 0:
+            return _UNLEARNT_S
+        return self._early_s + 2 * self.residual_s * math.sqrt(4 * self._block / max(self._weight, self._block))
+
+    def start_segment(self, n_lost: int = 0) -> None:
+        """Begin a segment: keep the rate; the level begins with the next stamp.
+
+        With ``n_lost`` the old level is carried over so many missing samples, but soon gives way to the new stamps.
+        """
+        if self._raw:
+            self._update()
+        self._keep_rate()
+        if not n_lost or self._anchor_s is None:
+            self._begin()
+            return
+        self._i += n_lost
+        x_s = self._i * self._period_s
+        self._mean_y, self._mean_x = self._mean_y + self._slope * (x_s - self._mean_x), x_s
+        self._weight = min(self._weight, _CARRIED_S / self._period_s)
+        self._cxx = self._cxy = 0.0
+
+    def skip(self, n_lost: int) -> NDArray[np.float64]:
+        """Count samples that never arrived; returns the times that they would have had, shape (n_lost,)."""
+        stamps_s = self._smooth(n_lost)
+        self._i += n_lost
+        self._last_s = float(stamps_s[-1])
+        return stamps_s
+
+    def predict(self, n: int) -> NDArray[np.float64]:
+        """Where the line expects the next ``n`` stamps, shape (n,), as far as it is known now; NaN before the first."""
+        if self._anchor_s is None:
+            return np.full(n, np.nan)
+        return self._line(np.arange(self._i, self._i + n) * self._period_s)
+
+    @property
+    def n_to_update(self) -> int:
+        """How many more samples until the line moves."""
+        return self._block - len(self._raw)
+
+    def step(self, raw_stamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Smooth the next stamps, shape (n,) to (n,), strictly increasing within a segment."""
+        n, at = len(raw_stamps_s), 0
+        smooth = np.empty(n)
+        if n and self._anchor_s is None:
+            self._anchor_s = float(raw_stamps_s[0])
+        while at < n:
+            k = min(n - at, self.n_to_update)
+            smooth[at : at + k] = self._smooth(k)
+            self._last_s = float(smooth[at + k - 1])
+            self._raw += raw_stamps_s[at : at + k].tolist()
+            self._numbers += range(self._i, self._i + k)
+            self._i += k
+            if len(self._raw) == self._block:
+                self._update()
+            at += k
+        return smooth
+
+    def _smooth(self, n: int) -> NDArray[np.float64]:
+        """The line at the next ``n`` samples, but never back behind what was given before the line moved."""
+        i = np.arange(self._i, self._i + n)
+        return np.maximum(self._line(i * self._period_s), self._floor_s + 0.01 * self._period_s * (i - self._floor_i))
+
+    def _line(self, x_s: NDArray[np.floating]) -> NDArray[np.float64]:
+        assert self._anchor_s is not None
+        return self._anchor_s + (x_s + (self._mean_y + self._slope * (x_s - self._mean_x)))
+
+    def _keep_rate(self) -> None:
+        """What is known of the rate becomes prior knowledge."""
+        self._slope0, self._prior = self._slope, min(self._prior + self._cxx, _MEMORY_S**3 / self._period_s)
+
+    def _update(self) -> None:
+        """Move the line by the block that is full."""
+        assert self._anchor_s is not None
+        x = np.array(self._numbers) * self._period_s
+        deviation = np.array(self._raw) - self._anchor_s - x
+        line = self._mean_y + self._slope * (x - self._mean_x)
+        residual = deviation - line
+        self._raw, self._numbers = [], []
+        self._floor_s, self._floor_i = self._last_s, self._i - 1
+        n, limit = len(x), self._limit_s()
+        if self._is_off(residual, limit):
+            self._keep_rate()
+            self._mean_x, self._mean_y = float(x[-1]), float(np.median(deviation))
+            self._weight = self._cxx = self._cxy = 0.0
+            self._n_off = 0
+            return
+        bounded = residual.clip(-limit, limit)
+        forget = math.exp(-n * self._period_s / _MEMORY_S)
+        old, self._weight = forget * self._weight, forget * self._weight + n
+        dx, dy = float(x.mean()) - self._mean_x, float((line + bounded).mean()) - self._mean_y
+        gain = n / self._weight
+        self._mean_x += gain * dx
+        self._mean_y += gain * dy
+        self._cxx = forget * self._cxx + old * gain * dx * dx
+        self._cxy = forget * self._cxy + old * gain * dx * dy
+        self._slope = (self._cxy + self._prior * self._slope0) / (self._cxx + self._prior)
+        self._measure(bounded)
+
+    def _limit_s(self) -> float:
+        """Beyond this a residual is an outlier."""
+        if not self.is_learnt:
+            return max(_UNLEARNT_S, 2 * self._period_s)
+        return max(_OUTLIER * self._mean_abs_s, 0.5 * self._period_s)
+
+    def _is_off(self, residual: NDArray[np.float64], limit: float) -> bool:
+        """Whether half a second has stayed far off on one side."""
+        side = 1 if residual.min() > limit else -1 if residual.max() < -limit else 0
+        if side == 0:
+            self._n_off = 0
+            return False
+        self._n_off = side * len(residual) + (self._n_off if self._n_off * side > 0 else 0)
+        return abs(self._n_off) * self._period_s >= _LEARNT_S
+
+    def _measure(self, residual: NDArray[np.float64]) -> None:
+        """Keep the size of the jitter."""
+        n = len(residual)
+        forget = math.exp(-n * self._period_s / _SCALE_MEMORY_S)
+        self._n_scale = forget * self._n_scale + n
+        gain = n / self._n_scale
+        self._mean_abs_s += gain * (float(np.abs(residual).mean()) - self._mean_abs_s)
+        self._mean_square_s2 += gain * (float(residual @ residual) / n - self._mean_square_s2)
+        self._early_s = max(forget * self._early_s, -float(residual.min()))
+
+
+_SETTLE_S = 0.25  # an offset counts from so long after it was measured, so that the order of arrival cannot matter
+_RESET_S = 0.5  # a change beyond this is another clock, not drift
+_DRIFT = 50e-6  # seconds per second that two clocks may part
+_FLOOR_S = 50e-6  # no measurement is better
+
+
+class ClockCorrection:
+    """Local time from sender's stamps: causal, monotone, from the measured clock offsets.
+
+    A scalar Kalman filter: each offset counts by its stated uncertainty against how far the clocks may have drifted
+    since the last, so one slow measurement moves nothing. A new estimate holds for stamps from 0.25 s after it was
+    measured. Before the first measurement the offset is 0.
+    """
+
+    def __init__(self) -> None:
+        self.offset_s = 0.0
+        self._variance = math.inf
+        self._measured_s = 0.0
+        self._due: list[tuple[float, float]] = []  # (local time from which, offset)
+        self._estimate_s = 0.0
+        self._last_s = -math.inf
+
+    def update(self, offset: ClockOffset) -> None:
+        """Take one measurement."""
+        noise = offset.uncertainty_s**2 + _FLOOR_S**2
+        drift_s = _DRIFT * max(0.0, offset.collected_s - self._measured_s)
+        innovation = offset.offset_s - self._estimate_s
+        variance = self._variance + drift_s**2
+        self._measured_s = offset.collected_s
+        if abs(innovation) > _RESET_S + offset.uncertainty_s or math.isinf(variance):
+            self._estimate_s, self._variance = offset.offset_s, noise
+            self.offset_s, self._last_s = offset.offset_s, -math.inf
+            self._due.clear()
+            return
+        gain = variance / (variance + noise)
+        self._estimate_s += gain * innovation
+        self._variance = (1 - gain) * variance
+        self._due.append((offset.collected_s + _SETTLE_S, self._estimate_s))
+        if len(self._due) > 64:  # nothing has been applied for minutes
+            del self._due[0]
+
+    def restart(self) -> None:
+        """A new segment: times may go back."""
+        self._last_s = -math.inf
+
+    def apply(self, stamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Local times of the next stamps, shape (n,): never going back."""
+        out = np.empty(len(stamps_s))
+        at = 0
+        while at < len(stamps_s):
+            end = len(stamps_s)
+            if self._due:
+                since_s, offset_s = self._due[0]
+                end = at + int(np.searchsorted(stamps_s[at:], since_s - offset_s))
+                if end == at:
+                    self.offset_s = offset_s
+                    del self._due[0]
+                    continue
+            out[at:end] = stamps_s[at:end] + self.offset_s
+            at = end
+        if len(out):
+            np.maximum(out, self._last_s, out=out)
+            np.maximum.accumulate(out, out=out)
+            self._last_s = float(out[-1])
+        return out
