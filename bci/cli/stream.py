@@ -69,8 +69,7 @@ def play(
     from bci.sources.player import Player
 
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     player = Player(specs, primary)
     try:
         if n_wait:
@@ -79,6 +78,8 @@ def play(
         player.finish(played)
     finally:
         player.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return played
 
 

@@ -142,10 +142,10 @@ def cut(
     """What is due from ``start_s`` until before ``stop_s``."""
     stop_s = np.inf if stop_s is None else stop_s
     due = pace(streams, primary)
-    if start_s < 0 or stop_s <= start_s or start_s > due[primary][-1]:
+    if start_s < 0 or not np.any((due[primary] >= start_s) & (due[primary] < stop_s)):
         raise ConfigError(
-            f"--start {start_s:g} --stop {stop_s:g}: the recording plays {due[primary][-1]:.1f} s; "
-            "0 <= start < stop is wanted, with start within it"
+            f"nothing to play from {start_s:g} s to {stop_s:g} s: the recording plays {due[primary][-1]:.3f} s; "
+            "choose --start and --stop within it"
         )
     out = []
     for stream, due_s in zip(streams, due, strict=True):
