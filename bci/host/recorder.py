@@ -32,6 +32,7 @@ WAKE_BYTES = 2**20  # a queue this long is not left until the next wake-up
 BATCH_BYTES = 2**20
 START_S = 20.0
 WAIT_S = 0.25
+RESTART_S = 1.0  # between attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class RecorderProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._wants_restart = self._is_closing = False
-        self._deadline_s = np.inf
+        self._deadline_s, self._next_start_s = np.inf, -np.inf
         self._wake = threading.Event()
         self._start_part()
         self._thread = threading.Thread(target=self._run, name="recorder-sender", daemon=True)
@@ -172,8 +173,9 @@ class RecorderProcess:
 
     def restart(self) -> None:
         """If the recorder process has died, start another on a new part; headers are repeated, the queue is kept."""
-        self._wants_restart = True
-        self._wake.set()
+        if self._death:
+            self._wants_restart = True
+            self._wake.set()
 
     def report(self) -> RecorderReport:
         """What became of the samples so far; final after `close`."""
@@ -212,9 +214,9 @@ class RecorderProcess:
     def _pump(self) -> None:
         """Send what is queued, after a restart if one is wanted."""
         try:
-            if self._death and self._wants_restart:
+            if self._death and self._wants_restart and time.monotonic() >= self._next_start_s:
+                self._next_start_s = time.monotonic() + RESTART_S
                 self._start_part()
-            self._wants_restart = False
             if not self._death:
                 self._read_status(0.0)
                 while (items := self._next_items()) and self._send(*items):

@@ -7,6 +7,7 @@ Format: https://github.com/sccn/xdf/wiki/Specifications
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import struct
 import xml.etree.ElementTree as ET
@@ -70,8 +71,7 @@ class _DamagedError(Exception):
 def scan(data: bytes | mmap.mmap) -> Scan:
     """Find the whole chunks of ``data``, which starts with `MAGIC`.
 
-    After damage the scan goes on at the next chunk if the damaged one's length still leads there, else behind the next
-    boundary chunk.
+    After damage the scan goes on at the next whole chunk that the lengths still lead to, else at the next boundary.
     """
     found = Scan([], {}, [])
     at, end = len(MAGIC), len(data)
@@ -124,6 +124,7 @@ def _chunk_at(data: bytes | mmap.mmap, at: int, streams: dict[int, StreamAt]) ->
 
 
 _TAGS = frozenset(Tag)
+_BOUNDARY_HEAD = bytes([1, 2 + len(BOUNDARY), Tag.BOUNDARY, 0])  # as `bci.recording.xdf.boundary` writes it
 
 
 def _demand(is_so: bool) -> None:
@@ -187,13 +188,23 @@ def _after_stamp(data: bytes | mmap.mmap, at: int) -> int:
 
 def _resume(data: bytes | mmap.mmap, at: int, streams: dict[int, StreamAt]) -> int:
     """Where reading goes on after damage at ``at``; the end of the data when nowhere."""
+    following = at
+    with contextlib.suppress(_DamagedError):
+        while following < len(data):
+            n, body = _varlen(data, following)
+            following = body + n
+            if _is_whole(data, following, streams):
+                return following
+    mark = data.find(BOUNDARY, at)
+    if mark < 0:
+        return len(data)
+    chunk = mark - len(_BOUNDARY_HEAD)
+    return chunk if chunk > at and data[chunk:mark] == _BOUNDARY_HEAD else mark + len(BOUNDARY)
+
+
+def _is_whole(data: bytes | mmap.mmap, at: int, streams: dict[int, StreamAt]) -> bool:
     try:
-        n, body = _varlen(data, at)
-        following = body + n
-        if following < len(data):
-            _chunk_at(data, following, streams)
-            return following
+        _chunk_at(data, at, streams)
     except _DamagedError:
-        pass
-    boundary = data.find(BOUNDARY, at)
-    return len(data) if boundary < 0 else boundary + len(BOUNDARY)
+        return False
+    return True
