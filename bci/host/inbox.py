@@ -13,7 +13,7 @@ from typing import Any
 
 from bci.ports import Pulled
 
-MAX_CHUNKS = 256
+MAX_CHUNKS = 128  # 32 MB when all of them are full pulls of 64 float32 channels
 
 
 class Inbox:

@@ -16,6 +16,7 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pylsl
@@ -29,7 +30,7 @@ from bci.ports import Ended, Offset, Pulled, Resumed, Silent, SourceEvent
 from bci.types import StreamSpec
 
 BUFFER_S = 120  # what liblsl keeps for a receiver that is slow
-MAX_SAMPLES = 4096  # a pull; far above any sender's chunk, for a pull of just its size can stay a chunk late for ever
+MAX_SAMPLES = 1024  # a pull, which takes what is there: a larger backlog comes in several
 TICK_S = 0.25  # the longest a pull blocks: so soon silence, notes and close() are seen
 QUIET_S = 0.25  # shortest silence that is looked into
 UNMEASURED_S = 1.0  # taken for silence while the chunk interval is not known yet
@@ -40,7 +41,6 @@ PRESENCE_EVERY_S = 2.0  # for irregular streams, whose silence says nothing
 LOOK_S = 0.5
 INFO_S = 1.0
 
-_NOTHING = np.empty(0)
 # pylsl wraps only the short form, without the round trip; a prototype of our own leaves pylsl's alone
 _time_correction_ex = lib["lsl_time_correction_ex"]
 _time_correction_ex.restype = ctypes.c_double
@@ -155,8 +155,9 @@ class _Inlet:
         """All that has come, after waiting for the first at most ``timeout_s``. The caller owns the arrays."""
         if self._room is not None:
             samples, stamps_s = self._inlet.pull_chunk(timeout_s, MAX_SAMPLES, self._room, 1, True)
-            return samples.copy(), stamps_s
-        rows, stamps_s = self._inlet.pull_chunk(timeout_s, 256, None, 1, True)
+            return samples.copy(), stamps_s  # type: ignore[union-attr]
+        rows: Any
+        rows, stamps_s = self._inlet.pull_chunk(timeout_s, MAX_SAMPLES // 4, None, 1, True)
         return [[value.decode("utf-8", "backslashreplace") for value in row] for row in rows], stamps_s
 
     def has_moved(self) -> bool:
@@ -378,23 +379,25 @@ class LslSource:
 
     def _watch(self, inlet: _Inlet) -> None:
         next_offset_s = next_look_s = 0.0
+        is_measured = False  # before the first clock offset `has_moved` knows nothing: look often
         while not self._is_stopping:
             self._wake.clear()
             if self._is_quiet or (not self._is_regular and pylsl.local_clock() >= next_look_s):
                 if (found := self._find_successor(inlet)) is not None:
                     self._note(found)
                 if isinstance(found, _Inlet):
-                    inlet, next_offset_s = found, 0.0
-                next_look_s = pylsl.local_clock() + (PRESENCE_EVERY_S if self._gone_since_s is None else 0.0)
+                    inlet, next_offset_s, is_measured = found, 0.0, False
+                pause_s = 0.0 if self._gone_since_s else PRESENCE_EVERY_S if is_measured else TICK_S
+                next_look_s = pylsl.local_clock() + pause_s
             if pylsl.local_clock() >= next_offset_s:
-                offset = inlet.offset(0.0 if self._is_quiet else TICK_S)
-                next_offset_s = pylsl.local_clock() + (OFFSET_EVERY_S if offset else TICK_S)
-                if offset:
+                if offset := inlet.offset(0.0 if self._is_quiet else TICK_S):
                     self._note(offset)
+                    is_measured = True
+                next_offset_s = pylsl.local_clock() + (OFFSET_EVERY_S if offset else TICK_S)
             self._retired.clear()
             if self._gone_since_s is None and not self._is_stopping:  # looking for one that has gone waits by itself
                 due_s = next_offset_s if self._is_regular else min(next_offset_s, next_look_s)
-                self._wake.wait(TICK_S if self._is_quiet else max(due_s - pylsl.local_clock(), 0.01))
+                self._wake.wait(TICK_S if self._is_quiet else max(due_s - pylsl.local_clock(), 0.0))
 
     def _note(self, note: Offset | _Inlet | SourceError) -> None:
         self._notes.append(note)
@@ -407,7 +410,8 @@ class LslSource:
         if any(info.uid() == old.uid for info in found):
             self._gone_since_s = None
             return None
-        if self._gone_since_s is None:
+        was_gone = self._gone_since_s is not None
+        if not was_gone:
             self._gone_since_s = pylsl.local_clock()
         if not found:
             return None
@@ -416,7 +420,8 @@ class LslSource:
             new.open()
         except (SourceError, pylsl.util.TimeoutError, pylsl.util.LostError):
             return None
-        if pylsl.resolve_byprop("uid", old.uid, 1, LOOK_S):  # two programs send the same: ours is still there
+        if not was_gone and pylsl.resolve_byprop("uid", old.uid, 1, LOOK_S):
+            self._gone_since_s = None  # two programs send the same, and ours is still there
             return None
         if found := difference(old, new.spec):
             return SourceError(f"{self._name} came back in another shape: {found}; start again to use it")

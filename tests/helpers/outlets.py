@@ -1,7 +1,7 @@
-"""A scriptable LSL outlet in a process of its own: it does one thing per command, when it is told, and says when it is done.
+"""A scriptable LSL outlet in a process of its own: it does one thing per command and says when it is done.
 
-``with Outlet(spec) as outlet: outlet.push(100)``. Row k of a numeric stream is `row(k, ...)`; k counts all rows pushed,
-from ``first`` on. The stamp of row k is ``START_S + k / sfreq_hz`` unless it is given.
+``with Outlet(spec) as outlet: outlet.push(100)``. Row k of a numeric stream is that of `rows`; k counts all
+rows pushed, from ``first`` on. The stamp of row k is ``START_S + k / sfreq_hz`` unless it is given.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def marker_spec(name: str, **other: Any) -> StreamSpec:
 
 
 def rows(first: int, n: int, n_channels: int, format_: str) -> np.ndarray:
-    """Rows ``first`` to ``first + n``: the row number in channel 0 (modulo 100 for int8), small numbers in the others."""
+    """Rows ``first`` to ``first + n``: their number in channel 0 (modulo 100 for int8), small numbers in the others."""
     k = np.arange(first, first + n)[:, None]
     values = np.where(np.arange(n_channels)[None, :] == 0, k, (k + np.arange(n_channels)[None, :]) % 100)
     return (values % 100 if format_ == "int8" else values).astype(DTYPES[format_])
