@@ -66,7 +66,7 @@ def itr_bits_per_min(accuracy: float, n_classes: int, trial_s: float) -> float:
 
 
 def auc(is_positive: ArrayLike, score: ArrayLike) -> float:
-    """Area under the ROC curve: how often a positive scores above a negative, ties counting half. 0.5 when undefined."""
+    """Area under the ROC curve: how often a positive scores above a negative, a tie being half. 0.5 when undefined."""
     is_positive, score = np.asarray(is_positive, bool), np.asarray(score, float)
     positive, negative = score[is_positive][:, None], score[~is_positive][None, :]
     if not positive.size or not negative.size:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from decoders.spec import FitError
 
@@ -144,11 +144,11 @@ def check_trials(trials: Trials, channels: Sequence[str]) -> None:
     finite = np.isfinite(trials.x).all(axis=(0, 2))
     if not finite.all():
         raise FitError(f"NaN or inf in channel {_named(channels, ~finite)}; leave it out with --channels")
-    deviation = trials.x.std(axis=2, dtype=np.float64).mean(axis=0)
-    constant = np.asarray(deviation <= _CONSTANT * np.median(deviation))
+    deviation: NDArray[np.float64] = trials.x.std(axis=2, dtype=np.float64).mean(axis=0)
+    constant = np.less_equal(deviation, _CONSTANT * np.median(deviation))
     if constant.any():
         raise FitError(f"channel {_named(channels, constant)} is constant; leave it out with --channels")
 
 
-def _named(channels: Sequence[str], which: NDArray[np.bool_]) -> str:
-    return ", ".join(label for label, hit in zip(channels, which, strict=True) if hit)
+def _named(channels: Sequence[str], which: ArrayLike) -> str:
+    return ", ".join(channels[i] for i in np.flatnonzero(which))

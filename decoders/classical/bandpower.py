@@ -15,7 +15,7 @@ from decoders.classical.linear import fit_logistic
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
 
 LOGISTIC_C = 0.1
-_FLOOR = 1e-12  # of the unit squared: silence stays finite
+_FLOOR = 1e-40  # far below the power of a femtotesla; silence stays finite
 
 
 class BandPower:

@@ -1,0 +1,140 @@
+"""``bci train``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bci.cli.common import emit, output_options, progress
+from bci.errors import ConfigError
+
+_SEVERAL = ("--labels", "--channels")  # options that take all values up to the next option
+
+
+class SeveralValues(click.Command):
+    """Lets ``--labels T1=left T2=right`` stand as people write it: click knows only one value, or a fixed number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option in front of each of its values."""
+        spread: list[str] = []
+        option = ""
+        for arg in args:
+            if arg.startswith("--"):
+                option = arg if arg in _SEVERAL else ""
+                spread += [] if option else [arg]
+            else:
+                spread += [option, arg] if option else [arg]
+        return super().parse_args(ctx, spread)
+
+
+@click.command(cls=SeveralValues)
+@click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
+@click.option(
+    "--labels", multiple=True, required=True, metavar="MARKER=CLASS ...", help="Which marker cues which class."
+)
+@click.option("--out", required=True, metavar="MODEL", help="Folder to write; an older model there is replaced.")
+@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet.")
+@click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
+@click.option("--stream", help="Signal stream, where a recording has several.")
+@click.option("--unit", help="Unit of channels that say none, such as uV.")
+@click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
+@click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
+@click.option("--reference", type=click.Choice(["none", "average", "laplacian"]), default="none", show_default=True)
+@click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
+@click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
+@click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
+@click.option(
+    "--decide-at", default=3.5, show_default=True, metavar="S", help="From the cue to the decision of a trial."
+)
+@click.option("--seed", default=0, show_default=True)
+@output_options
+def command(
+    recordings: tuple[str, ...],
+    labels: tuple[str, ...],
+    out: str,
+    decoder: str,
+    channels: tuple[str, ...],
+    stream: str | None,
+    unit: str | None,
+    bandpass: tuple[float, float],
+    notch: float | None,
+    reference: Any,
+    sfreq: float | None,
+    window: float,
+    hop: float,
+    decide_at: float,
+    seed: int,
+    json_path: str | None,
+    quiet: bool,
+) -> None:
+    r"""Train a decoder from cued recordings; they come first, then the options.
+
+    \b
+    bci train S001R04.edf S001R08.edf --labels T1=left T2=right --out MODEL
+    """
+    from bci.offline.train import TrainSettings, train
+    from bci.sources.files import load_recording
+
+    settings = TrainSettings(
+        labels=_labels(labels),
+        decoder=decoder,
+        channels=tuple(name for value in channels for name in value.split(",") if name) or None,
+        stream=stream,
+        unit=unit,
+        reference=reference,
+        bandpass_hz=bandpass,
+        notch_hz=notch,
+        sfreq_hz=sfreq,
+        window_s=_positive("--window", window),
+        hop_s=_positive("--hop", hop),
+        decide_at_s=_positive("--decide-at", decide_at),
+        seed=seed,
+    )
+
+    def bar(fits: list[Any]) -> Iterable[Any]:
+        return progress(fits, f"training {decoder}", total=len(fits), quiet=quiet)
+
+    trained = train([load_recording(Path(path)) for path in recordings], settings, each=bar)
+    digest = trained.save(out)
+    scores = trained.info["scores"]
+    result = {
+        "model": out,
+        "model_hash": digest,
+        "decoder": decoder,
+        "classes": list(trained.spec.classes),
+        "channels": list(trained.spec.channels),
+        "sfreq_hz": trained.spec.sfreq_hz,
+        "hop": trained.spec.hop,
+        "n_trials": sum(trained.info["n_trials"].values()),
+        "n_left_out": trained.info["n_left_out"],
+        "seed": seed,
+        "held_out": scores,
+    }
+    low, high = scores["chance_band"]
+    text = (
+        f"{decoder}: {result['n_trials']} trials ({result['n_left_out']} left out), "
+        f"{len(trained.spec.channels)} channels\n"
+        f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
+        f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}\n"
+        f"model {out} ({digest[:12]})"
+    )
+    emit(result, text, json_path, quiet)
+
+
+def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for pair in (p for value in pairs for p in value.split(",") if p):
+        marker, _, name = pair.partition("=")
+        if not marker or ("=" in pair and not name):
+            raise ConfigError(f"--labels {pair!r}: write MARKER=CLASS, such as T1=left")
+        labels[marker] = name or marker
+    return labels
+
+
+def _positive(option: str, value: float) -> float:
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{option} {value:g}: it must be above 0 s")
+    return value

@@ -1,0 +1,265 @@
+"""`bci train`: recordings to a calibrated model, through the live preprocessing."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bci.control.gate import GateSettings
+from bci.errors import ConfigError, ModelError
+from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
+from bci.session import Session
+from bci.signal.montage import Reference
+from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
+from bci.types import Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
+from calibration.fit import calibrate
+from calibration.trials import Cue, HopRun, cut_trials
+from decoders import load_class
+from decoders.checkpoint import save_model
+from decoders.spec import DecoderError, DecoderSpec, Fitted, Request
+
+BRAIN = ("EEG", "MAG", "GRAD", "MEG")
+_UNTRUSTED = Flag.PRIMING | Flag.FILLED | Flag.NONFINITE
+
+
+class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What to learn from recordings.
+
+    ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
+    None. ``decide_at_s`` counts from the cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's
+    own where None.
+    """
+
+    labels: dict[str, str]
+    decoder: str = "riemann"
+    channels: tuple[str, ...] | None = None
+    stream: str | None = None
+    unit: str | None = None
+    reference: Reference = "none"
+    bandpass_hz: tuple[float, float] = (8.0, 30.0)
+    notch_hz: float | None = None
+    sfreq_hz: float | None = None
+    window_s: float = 3.0
+    hop_s: float = 0.1
+    decide_at_s: float = 3.5
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trained:
+    """A model that is ready to be saved."""
+
+    spec: DecoderSpec
+    fitted: Fitted
+    preprocessing: PreprocessingSpec
+    info: dict[str, Any]
+
+    def save(self, folder: str) -> str:
+        """Write the model folder and return its hash; ModelError where it cannot be written."""
+        try:
+            pre = msgspec.to_builtins(self.preprocessing)
+            return save_model(folder, self.spec, self.fitted, pre, self.info, card(self))
+        except DecoderError as error:
+            raise ModelError(str(error)) from None
+
+
+def train(
+    recordings: Sequence[Recording],
+    settings: TrainSettings,
+    *,
+    each: Callable[[list[Any]], Iterable[Any]] = iter,
+) -> Trained:
+    """Cut cued trials out of the recordings, and fit and calibrate a decoder on them.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        Of one person, as a rule. With more than one, whole recordings are held out for the temperature and the score.
+    settings : TrainSettings
+    each : callable
+        Wraps the list of fits, for a progress bar.
+
+    Raises
+    ------
+    ConfigError
+        No such labels, channels, stream or decoder; a window that does not fit.
+    ModelError
+        The trials cannot give a decoder: too few, one class, bad or constant channels.
+    """
+    if not recordings:
+        raise ConfigError("no recordings to train on; name at least one file")
+    _check_labels(recordings, settings)
+    first = with_unit(primary_stream(recordings[0], settings.stream).spec, settings.unit)
+    preprocessing = _preprocessing(first, settings)
+    classes = tuple(dict.fromkeys(settings.labels.values()))
+    request = Request(
+        channels=Preprocessing(preprocessing, first).labels,
+        sfreq_hz=preprocessing.sfreq_hz,
+        hop=preprocessing.hop,
+        classes=classes,
+        unit=preprocessing.unit,
+        window_s=settings.window_s,
+    )
+    try:
+        spec = load_class(settings.decoder).design(request)
+    except DecoderError as error:
+        raise ConfigError(str(error)) from None
+    runs = [preprocess(recording, preprocessing, settings) for recording in recordings]
+    try:
+        trials = cut_trials(runs, classes, spec.n_priming_hops, settings.decide_at_s)
+        calibrated = calibrate(spec, trials, seed=settings.seed, each=each)
+    except DecoderError as error:
+        raise ModelError(f"cannot train on {', '.join(r.path for r in recordings)}: {error}") from None
+    info = {
+        "labels": settings.labels,
+        "decide_at_s": settings.decide_at_s,
+        "window_s": settings.window_s,
+        "seed": settings.seed,
+        "n_trials": {c: int((trials.y == i).sum()) for i, c in enumerate(classes)},
+        "n_left_out": trials.n_left_out,
+        "scores": calibrated.scores,
+        "trained_on": [
+            {
+                "file": r.path.replace("\\", "/").rsplit("/", 1)[-1],
+                "sha256": r.sha256,
+                "subject": h.subject,
+                "run": h.run,
+            }
+            for r, h in zip(recordings, runs, strict=True)
+        ],
+        "versions": {"python": platform.python_version()}
+        | {n: version(n) for n in ("rolandic", "numpy", "scipy", "scikit-learn", "pyriemann", "torch")},
+    }
+    return Trained(spec, calibrated.fitted, preprocessing, info)
+
+
+def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:
+    if len(set(settings.labels.values())) < 2:
+        named = ", ".join(set(settings.labels.values())) or "no class"
+        raise ConfigError(f"--labels names {named}; at least 2 classes are needed, such as T1=left T2=right")
+    for recording in recordings:
+        found = sorted({str(label) for stream in recording.markers for label in stream.samples})
+        if not found:
+            raise ConfigError(f"{recording.path}: it has no markers, so no trial can be cut; train on a cued recording")
+        if not set(settings.labels) & set(found):
+            wanted = " or ".join(settings.labels)
+            raise ConfigError(f"{recording.path}: no marker is called {wanted}; there are {', '.join(found[:20])}")
+
+
+def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> PreprocessingSpec:
+    channels = settings.channels or tuple(c.label for c in stream.channels if c.type.upper() in BRAIN)
+    if not channels:
+        raise ConfigError(
+            f"stream {stream.name!r} has no channel of type EEG or MEG; "
+            f"name some of {', '.join(stream.labels)} by --channels"
+        )
+    units = {c.unit for c in stream.channels if c.label in channels}
+    magnetic = units & {"T", "fT", "pT"}
+    sfreq_hz = settings.sfreq_hz or stream.sfreq_hz
+    return PreprocessingSpec(
+        channels=channels,
+        sfreq_hz=sfreq_hz,
+        hop=max(1, round(settings.hop_s * sfreq_hz)),
+        unit="T" if magnetic else "uV",
+        reference=settings.reference,
+        bandpass_hz=settings.bandpass_hz,
+        notch_hz=settings.notch_hz,
+    )
+
+
+def preprocess(recording: Recording, spec: PreprocessingSpec, settings: TrainSettings) -> HopRun:
+    """Run one recording through the live data path and keep every hop that a decoder would see."""
+    stream = primary_stream(recording, settings.stream)
+    stream_spec = with_unit(stream.spec, settings.unit)
+    pipeline = _KeepHops(spec, stream_spec)
+    session = Session(stream_spec, {"": pipeline}, "", GateSettings(classes=("a", "b")))
+    cues, sample_index, segment, n_segments = [], [], [], 0
+    for output in play(session, stream, recording):
+        if isinstance(output, Prediction):
+            sample_index.append(output.sample_index)
+            segment.append(n_segments)
+        elif isinstance(output, SegmentStarted):
+            n_segments += 1
+        elif isinstance(output, MarkerPlaced) and output.label in settings.labels:
+            cues.append(Cue(settings.labels[output.label], output.sample_index))
+    subject, run = subject_and_run(recording.path)
+    return HopRun(
+        subject=subject,
+        run=run,
+        hops=np.stack(pipeline.hops) if pipeline.hops else np.zeros((0, 1, spec.hop), np.float32),
+        sample_index=np.array(sample_index, int),
+        segment=np.array(segment, int),
+        is_good=np.array(pipeline.is_good, bool),
+        cues=tuple(cues),
+        sfreq_hz=stream_spec.sfreq_hz,
+    )
+
+
+class _KeepHops:
+    """Stands in the session where a model's pipeline would, and keeps what the decoder would have been given."""
+
+    classes: tuple[str, ...] = ("a", "b")  # a session wants two
+    model_hash = ""
+    n_prime_blocks = 0
+
+    def __init__(self, spec: PreprocessingSpec, stream: StreamSpec):
+        self.preprocessing = Preprocessing(spec, stream)
+        self.block = self.preprocessing.block
+        self.hops: list[NDArray[np.float32]] = []
+        self.is_good: list[bool] = []
+        self._n_settling = math.ceil(self.preprocessing.settling_s * spec.sfreq_hz / spec.hop)
+        self._n_hops = 0
+
+    def start(self, first_sample: NDArray) -> None:
+        self.preprocessing.start(first_sample)
+        self._n_hops = 0
+
+    def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]:
+        kept = []
+        for data, flags in self.preprocessing.step(samples):
+            self._n_hops += 1
+            if n_filled:
+                flags |= Flag.FILLED
+            if self._n_hops <= self._n_settling:
+                flags |= Flag.PRIMING
+            self.hops.append(data)
+            self.is_good.append(not flags & _UNTRUSTED)
+            kept.append((np.full(2, 0.5), flags))
+        return kept
+
+
+def card(trained: Trained) -> str:
+    """The model card: what it is, what it was trained on, how it did, and what that does not show."""
+    spec, info, pre = trained.spec, trained.info, trained.preprocessing
+    scores = info["scores"]
+    low, high = scores["chance_band"]
+    files = "\n".join(
+        f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
+        for f in info["trained_on"]
+    )
+    band = f"{pre.bandpass_hz[0]:g}–{pre.bandpass_hz[1]:g} Hz" if pre.bandpass_hz else "none"
+    return f"""# {spec.name}: {" / ".join(spec.classes)}
+
+| | |
+|---|---|
+| decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
+| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
+| trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
+| held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}; chance {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f}) |
+| temperature | {scores["temperature"]:.3g} |
+| seed | {info["seed"]} |
+
+Trained on:
+{files}
+
+Limits: the score is of the training recordings' own held-out parts, of these people and this montage. It says nothing
+about other people, other amplifiers or another day. Not a medical device.
+"""
