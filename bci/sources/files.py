@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import logging
 import lzma
 import tempfile
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
-from bci.errors import SourceError
-from bci.lsl import canonical_unit, spec_from_xml
-from bci.types import DTYPES, Channel, RecordedStream, Recording, StreamSpec
+from bci.errors import RecordingError, SourceError
+from bci.lsl import canonical_unit
+from bci.types import Channel, RecordedStream, Recording, StreamSpec
 
 SUFFIXES = (".edf", ".edf.xz", ".fif", ".fif.gz", ".xdf")
 _VOLTS = ("nV", "uV", "mV", "V")
@@ -40,7 +37,7 @@ def load_recording(path: str | Path) -> Recording:
 
     Raises
     ------
-    SourceError
+    SourceError, RecordingError
         No such file, an unknown format, or a file that is damaged, cut off, or empty.
     """
     path = Path(path)
@@ -69,6 +66,8 @@ def load_recording(path: str | Path) -> Recording:
                 streams = _read_edf(unpacked, stem)
     except SourceError as error:
         raise SourceError(f"{path}: {error}") from None
+    except RecordingError:  # from the XDF reader, with the path
+        raise
     except Exception as error:  # the readers raise whatever a damaged file leads them to
         reason = (str(error).splitlines() or [type(error).__name__])[0].replace(f" in {path}", "")
         raise SourceError(f"{path}: not a readable {suffix} recording ({reason})") from error
@@ -199,48 +198,13 @@ def standard_places() -> dict[str, tuple[str, tuple[float, float, float]]]:
     return places
 
 
-# --- XDF -------------------------------------------------------------------------------------------------------------
-
-
 def _read_xdf(path: Path) -> list[RecordedStream]:
-    headers = dict(_xdf_headers(path))
-    if not headers:
-        raise SourceError("the recording holds no streams")
-    import pyxdf
+    from bci.recording.xdf import read_xdf
 
-    logging.getLogger("pyxdf").setLevel(logging.CRITICAL)
-    loaded, _ = pyxdf.load_xdf(path, dejitter_timestamps=False, synchronize_clocks=False)
-    by_id = {stream["info"]["stream_id"]: stream for stream in loaded}
-    streams = []
-    for number, xml in headers.items():  # in the order of the file; pyxdf's differs
-        spec, series = spec_from_xml(xml), by_id[number]["time_series"]
-        stamps_s = np.asarray(by_id[number]["time_stamps"], np.float64)
-        samples: NDArray | list[str]
-        if spec.format == "string":
-            samples = ["\t".join(row) for row in series]
-            spec = replace(spec, channels=spec.channels[:1])
-        else:
-            samples = np.ascontiguousarray(series, DTYPES[spec.format]).reshape(len(stamps_s), len(spec.channels))
-        streams.append(RecordedStream(spec, samples, stamps_s))
-    return streams
-
-
-def _xdf_headers(path: Path) -> Iterator[tuple[int, str]]:
-    """Number and header of each stream; walks all chunks, for pyxdf passes over a damaged end in silence."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        if file.read(4) != b"XDF:":
-            raise SourceError("not an XDF file")
-        while (start := file.tell()) < size:
-            width = int.from_bytes(file.read(1), "little")
-            length = int.from_bytes(file.read(width), "little")
-            end = start + 1 + width + length
-            if width not in (1, 4, 8) or length < 2 or end > size:
-                raise SourceError(
-                    f"damaged or cut off at byte {start} of {size}; try `bci repair FILE --out FIXED.xdf`"
-                )
-            if int.from_bytes(file.read(2), "little") == 2:
-                number = int.from_bytes(file.read(4), "little")
-                yield number, file.read(length - 6).decode()
-            file.seek(end)
+    streams = read_xdf(path).streams
+    return [  # labels of several channels are joined, so one channel is left of them
+        RecordedStream(replace(s.spec, channels=s.spec.channels[:1]), s.samples, s.stamps_s)
+        if isinstance(s.samples, list)
+        else s
+        for s in streams
+    ]
