@@ -32,6 +32,7 @@ WAKE_BYTES = 2**20  # a queue this long is not left until the next wake-up
 BATCH_BYTES = 2**20
 START_S = 20.0
 WAIT_S = 0.25
+HOLD_S = 2.0  # a loss is said for at least so long, or nobody might see it
 RESTART_S = 1.0  # between attempts
 
 
@@ -75,8 +76,9 @@ class RecorderProcess:
         self._callers = threading.Lock()
         self._n_queued = self._n_taken = 0  # bytes
         self._n_lost: dict[int, int] = {}
-        self._is_overflowing = False
+        self._overflow_s = -np.inf  # when samples were lost last
         # What follows belongs to the sender thread.
+        self._n_popped = 0  # bytes off the queue; they count as taken when they have left
         self._encoded: deque[tuple[Item, int, int]] = deque()  # item, samples, bytes
         self._sent: deque[tuple[int, dict[int, int]]] = deque()  # per batch not yet on disk: samples by stream
         self._unconfirmed: dict[int, int] = {}
@@ -150,7 +152,7 @@ class RecorderProcess:
             n_waiting = self._n_queued - self._n_taken
             if self._is_closing or n_waiting + n_bytes > self._limit_bytes:
                 self._n_lost[stream] = self._n_lost.get(stream, 0) + n
-                self._is_overflowing = True
+                self._overflow_s = time.monotonic()
                 return
             self._n_queued += n_bytes
             self._items.append((stream, samples, stamps, n_bytes))
@@ -165,6 +167,16 @@ class RecorderProcess:
     def trouble(self) -> str:
         """What is wrong now, in a sentence that changes at most once a second; "" if nothing is."""
         return self._trouble
+
+    @property
+    def pid(self) -> int | None:
+        """Of the recorder process; None once it has ended."""
+        return None if self._child is None or self._child.returncode is not None else self._child.pid
+
+    @property
+    def n_waiting(self) -> int:
+        """Bytes that have not left for the recorder process."""
+        return self._n_queued - self._n_taken
 
     @property
     def has_died(self) -> bool:
@@ -220,7 +232,7 @@ class RecorderProcess:
             if not self._death:
                 self._read_status(0.0)
                 while (items := self._next_items()) and self._send(*items):
-                    pass
+                    self._count_taken()
         except ChannelClosed:
             self._died()
         except RolandicError as error:
@@ -259,7 +271,7 @@ class RecorderProcess:
                 if not self._items:
                     break
                 stream, what, stamps, n_item_bytes = self._items.popleft()
-                self._n_taken += n_item_bytes
+                self._n_popped += n_item_bytes
                 self._encoded.extend(_encode(stream, what, stamps))
             item, n_samples, n_item_bytes = self._encoded.popleft()
             if isinstance(item, Open):
@@ -310,9 +322,14 @@ class RecorderProcess:
             code = self._child.wait()
         n = sum(sum(counts.values()) for _, counts in self._sent)
         self._forget_sent()
+        self._count_taken()
         self._death = (
             f"the recorder process ended (exit code {code}); up to {n} samples may be missing at the end of {self.path}"
         )
+
+    def _count_taken(self) -> None:
+        if not self._encoded:  # else part of the last entry still waits
+            self._n_taken = self._n_popped
 
     def _forget_sent(self) -> None:
         for _, counts in self._sent:
@@ -347,12 +364,11 @@ class RecorderProcess:
         said = [self._death] if self._death else []
         if not self._death and self._status.error:
             said.append(f"the disk does not take the recording ({self._status.error}); it is tried again every second")
-        if self._n_queued - self._n_taken < self._limit_bytes / 2 and not self._death:
-            self._is_overflowing = False
-        if self._is_overflowing or (said and self._status.n_lost):
+        now_s = time.monotonic()
+        if now_s - self._overflow_s < HOLD_S or (said and self._status.n_lost):
             lost = ", ".join(f"{n} samples of {name!r}" for name, n in self.report().n_lost.items())
             said.append(f"the queue to the recorder is full; lost so far: {lost}")
-        text, now_s = "; ".join(said), time.monotonic()
+        text = "; ".join(said)
         if bool(text) != bool(self._trouble) or is_last or now_s - self._trouble_s >= 1.0:
             self._trouble, self._trouble_s = text, now_s
 
