@@ -67,7 +67,7 @@ def run_live(
         Something that the session needs is not there or does not fit; nothing was started.
     """
     from bci.host.clock import now_s
-    from bci.host.realtime import enter_realtime
+    from bci.host.realtime import settle
     from bci.host.recorder import RecorderProcess
     from bci.recording.xdf import bytes_per_s
 
@@ -99,7 +99,7 @@ def run_live(
             on_stop(engine.stop)
         if not quiet and sys.stdin is not None and sys.stdin.isatty():
             handler.read_terminal()
-        enter_realtime()
+        settle()
         engine.run()
     except BaseException:
         for closable in (*sources, devices, recorder):

@@ -27,7 +27,7 @@ def live_report(engine: Engine, model: Model, pipeline: Pipeline, recording: str
         "age_ms": engine.ages.report()["age"],
         "max_backlog_samples": counts.max_backlog_samples,
         "signal_delay_ms": 1000 * pipeline.signal_delay_s,
-        "stamp_uncertainty_ms": 1000 * engine.session.timeline.uncertainty_s,
+        "stamp_uncertainty_ms": 1000 * engine.session.timeline.fit.uncertainty_s,
         "streams": [
             {"name": s.spec.name, "type": s.spec.type, "n": n}
             for s, n in zip(engine.sources, counts.n_samples, strict=True)

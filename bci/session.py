@@ -2,7 +2,7 @@
 
 Read `Session.receive` top-down. It takes one event and returns what follows from it; it reads no clock, file, thread or
 random number, so the same numbered events give the same outputs: live, in replay, and offline. The shell that feeds it
-is ``bci.host.engine`` (live), ``bci.recording.replay`` (recorded events), or `decode` below (a whole recording).
+is ``bci.host.engine`` (live), ``bci.recording.replay`` (recorded events), or ``bci.offline.stream`` (any recording).
 
 A block of raw samples is computed at a `Step` event and judged by the gate at a `Now` event, never when a chunk arrives:
 how a stream was chunked therefore cannot change an output.
@@ -107,7 +107,6 @@ class Session:
         self._pending: deque[Prediction] = deque()
         self._recent: deque[NDArray] = deque(maxlen=max(1, int(PRIME_S * spec.sfreq_hz / self.pipeline.block)))
         self._is_paused = False
-        self._now_s = 0.0
         self._marker_clocks: dict[int, ClockCorrection] = {}
         self._on: dict[type, Callable] = {
             Chunk: self._on_chunk,
@@ -191,7 +190,6 @@ class Session:
     def _on_now(self, now: Now) -> list[OutputEvent]:
         outputs: list[OutputEvent] = []
         prediction = None
-        self._now_s = now.now_s
         if self._pending:
             prediction = self._pending.popleft()
             prediction = msgspec.structs.replace(prediction, age_s=now.now_s - prediction.stamp_s)
@@ -205,17 +203,19 @@ class Session:
         return outputs
 
     def _gate_change(self, before: gate.GateState, reasons: tuple[str, ...]) -> list[OutputEvent]:
-        if before.mode is self.gate.mode and before.arm_id == self.gate.arm_id:
+        if before.name is self.gate.name and before.arm_id == self.gate.arm_id:
             return []
-        return [GateChange(self.gate.mode, self.n_hops - 1, reasons, self.gate.arm_id)]
+        return [GateChange(self.gate.name, self.n_hops - 1, reasons, self.gate.arm_id)]
 
     # --- what people and other processes say -------------------------------------------------------------------------
 
     def _on_control(self, control: Control) -> list[OutputEvent]:
         if control.action in ("pause", "resume"):
             self._is_paused = control.action == "pause"
+        if control.action == "threshold":
+            self.settings = gate.with_threshold(self.settings, float(control.value))
         before = self.gate
-        self.gate, reasons = gate.control(self.settings, self.gate, control, self._now_s)
+        self.gate, reasons = gate.control(self.settings, self.gate, control, self.health)
         return self._gate_change(before, reasons)
 
     def _on_health_change(self, change: HealthChange) -> list[OutputEvent]:
@@ -279,22 +279,3 @@ def advance(session: Session, now_s: Callable[[], float]) -> Iterator[tuple[Inpu
             now = Now(now_s())
             yield now, session.receive(now)
 
-
-def decode(session: Session, samples: NDArray, stamps_s: NDArray[np.float64], chunk: int = 4096) -> Iterator[OutputEvent]:
-    """Run a whole recorded stream through ``session``; time is the stamp of the newest sample, so nothing is ever late.
-
-    Parameters
-    ----------
-    samples
-        Shape (n, n_channels), in the stream's own dtype and unit.
-    stamps_s
-        Shape (n,).
-    chunk
-        How many samples are handed over at once; it cannot change a prediction.
-    """
-    for at in range(0, len(samples), chunk):
-        part = slice(at, at + chunk)
-        session.receive(Chunk(session.primary, at, samples[part], stamps_s[part], float(stamps_s[part][-1])))
-        newest_s = float(stamps_s[part][-1])
-        for _, outputs in advance(session, lambda newest_s=newest_s: newest_s):
-            yield from outputs

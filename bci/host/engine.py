@@ -186,6 +186,8 @@ class Engine:
             self.recorder.offset(self._recorded[number], event)
             self._issue(ClockOffset(number, event.collected_s, event.offset_s, event.uncertainty_s))
         elif isinstance(event, Silent):
+            if self.ended_because:  # it said that it is done
+                return
             self._trouble(f"stream{number}", "bad" if number == 0 else "warn", f"stream {self.sources[number].spec.name!r} is silent")
         elif isinstance(event, Resumed):
             if event.reconnected and (detector := self._detectors[number]):
@@ -213,6 +215,7 @@ class Engine:
             label = row[0] if isinstance(row, list) else str(row[0])
             if label == END_MARKER:
                 self.ended_because = "the stream said that it has ended"
+                self._issue(Control("disarm", value="the stream has ended", by="engine"))
                 for source in self.sources:
                     source.finish()
             self._issue(Marker(number, label, stamp_s))
@@ -350,7 +353,7 @@ class Engine:
     def _device_host_changed(self, state: HostState) -> None:
         """The gate mirrors the latch; a host that has died is replaced, and the new one is stopped until a reset."""
         self._rows["health"].append(state)
-        if state.state == "stopped" and self.session.gate.mode != "stopped":
+        if state.state == "stopped" and self.session.gate.name != "stopped":
             self._issue(Control("stopped", value=state.reason, by="device host"))
         elif state.state == "dead":
             self._issue(Control("disarm", value=f"the device host has died: {state.reason}", by="engine"))

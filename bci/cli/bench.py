@@ -1,0 +1,45 @@
+"""``bci bench NAME``: measure on this machine what the documentation claims."""
+
+from __future__ import annotations
+
+import click
+
+from bci.cli.common import emit, output_options
+
+
+@click.group()
+def command() -> None:
+    """Measure on this machine. Figures are ratios within one run where they can be."""
+
+
+@command.command()
+@click.option("--seconds", default=30.0, show_default=True, help="Length of the stream.")
+@click.option("--channels", "n_channels", default=64, show_default=True)
+@click.option("--sfreq", "sfreq_hz", default=1000.0, show_default=True)
+@click.option("--hop", "hop_ms", default=20.0, show_default=True, help="Length of a hop in ms; also the sender's chunk.")
+@output_options
+def latency(seconds: float, n_channels: int, sfreq_hz: float, hop_ms: float, json_path: str | None, quiet: bool) -> None:
+    """Last sample to prediction, stage by stage, beside a bare pylsl pull loop on the same stream at the same time.
+
+    \b
+    bci bench latency --json -
+    """
+    from bci.bench.latency import measure, table
+
+    result = measure(seconds, n_channels, sfreq_hz, round(sfreq_hz * hop_ms / 1000))
+    emit(result, table(result), json_path, quiet)
+
+
+@command.command(name="command")
+@click.option("--stops", "n_stops", default=20, show_default=True, help="How many emergency stops to time.")
+@output_options
+def command_(n_stops: int, json_path: str | None, quiet: bool) -> None:
+    """Decisive hop to datagram, and stop, kill and freeze to neutral, at a UDP listener.
+
+    \b
+    bci bench command --json -
+    """
+    from bci.bench.command import measure, table
+
+    result = measure(n_stops)
+    emit(result, table(result), json_path, quiet)
