@@ -5,6 +5,7 @@ import tempfile
 import uuid
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 _LSL_CONFIG = """
@@ -28,6 +29,9 @@ TimeUpdateInterval=1.0
 [log]
 level=-2
 """
+hypothesis.settings.register_profile("rolandic", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("rolandic")
+
 _folder = tempfile.TemporaryDirectory(prefix="rolandic-test-")
 _config = Path(_folder.name) / "lsl_api.cfg"
 _config.write_text(_LSL_CONFIG.format(session=f"test-{uuid.uuid4().hex[:12]}"))

@@ -151,8 +151,9 @@ class GapDetector:
             window_s += self._window_s / 2  # they still catch up
 
     def _left_s(self, stamps_s: NDArray[np.float64], off_s: NDArray[np.float64]) -> float:
-        """How far off the line the samples stay: the median of the last half of the window."""
-        return float(np.median(off_s[stamps_s >= stamps_s[-1] - self._window_s / 2]))
+        """How far off the line the samples stay: the mean of those that agree with the last half of the window."""
+        level_s = np.median(off_s[stamps_s >= stamps_s[-1] - self._window_s / 2])
+        return float(off_s[np.abs(off_s - level_s) <= self._threshold_s()].mean())
 
     # --- by a sample counter -----------------------------------------------------------------------------------------
 
