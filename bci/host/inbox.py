@@ -6,7 +6,6 @@ and faster than a condition (numbers in `scripts/bench_inbox.py`). A lock is tou
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from typing import Any
@@ -51,15 +50,16 @@ class Inbox:
 
         For one thread. Empty after the time-out, or at once when the inbox is closed and empty.
         """
-        items: list[Any] = []
-        with contextlib.suppress(queue.Empty):
-            items.append(self._queue.get(not self._is_closed, timeout_s))
-            for _ in range(self._queue.qsize()):
-                items.append(self._queue.get_nowait())
+        try:
+            items = [self._queue.get(not self._is_closed, timeout_s)]
+        except queue.Empty:
+            return []
+        for _ in range(self._queue.qsize()):
+            items.append(self._queue.get_nowait())
         if self._n_blocked:
             with self._room:
                 self._room.notify_all()
-        return [item for item in items if item is not _CLOSED]
+        return [item for item in items if item is not _CLOSED] if self._is_closed else items
 
     def close(self) -> None:
         """Let everybody go who waits; what is put from now on is dropped, what waits can still be taken."""

@@ -83,7 +83,7 @@ class Outlet:
         self._ask(labels=labels, stamps_s=stamps_s)
 
     def stream(self, n: int, chunk: int) -> int:
-        """Push n rows in chunks, paced by the rate, stamped as they are pushed; returns at once (see ``wait``)."""
+        """Push n rows in chunks, each when its last row is due; returns at once (see ``wait``)."""
         return self._ask(stream=n, chunk=chunk)
 
     def wait(self) -> None:
@@ -162,8 +162,7 @@ class _Server:
         start_s, first = pylsl.local_clock(), self.k
         while (done := self.k - first) < n:
             time.sleep(max(0.0, start_s + (done + chunk) / self.spec.sfreq_hz - pylsl.local_clock()))
-            now_s = pylsl.local_clock()
-            self.push(chunk, [now_s - (chunk - 1 - i) / self.spec.sfreq_hz for i in range(chunk)])
+            self.push(chunk, [start_s + (done + 1 + i) / self.spec.sfreq_hz for i in range(chunk)])
 
 
 if __name__ == "__main__":
