@@ -6,7 +6,7 @@ import math
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from bci.control.gate import (
     ARMED_MODES,
@@ -312,7 +312,7 @@ class AnySequence(RuleBasedStateMachine):
     @initialize()
     def begin(self):
         self.gate = Gate(
-            GateSettings(classes=("left", "right"), dwell_s=0.2, refractory_s=0.4, resume_s=0.3), armed=False
+            GateSettings(classes=("left", "right"), dwell_s=0.2, refractory_s=0.4, resume_s=0.6), armed=False
         )
         self.is_armed = self.is_stopped = False
         self.usable_run_s = 0.0  # how long the same class has been above release without a break
@@ -321,6 +321,8 @@ class AnySequence(RuleBasedStateMachine):
         self.rested = True
         self.last_s = -math.inf
         self.ids = [(0, 0)]
+        self.hop((0.5, 0.5))
+        self.arm(OK)
 
     def hop(self, p, flags=0, age_s=0.05, health=OK, dt_s=HOP_S):
         n = len(self.gate.commands)
@@ -343,7 +345,7 @@ class AnySequence(RuleBasedStateMachine):
             assert max(p) >= 0.8
             assert self.usable_run_s >= 0.2 - 1e-6
             assert self.gate.now_s - self.last_s >= 0.4
-            assert self.since_bad_s >= 0.3 - 1e-6
+            assert self.since_bad_s >= 0.6 - 1e-6
             assert self.rested
             assert (command.arm_id, command.id) > self.ids[-1]
             assert command.id > self.ids[-1][1]
@@ -352,30 +354,63 @@ class AnySequence(RuleBasedStateMachine):
             self.last_s = self.gate.now_s
         self.is_armed = self.gate.state.is_armed
 
-    sure = st.sampled_from([(0.95, 0.05), (0.1, 0.9), (0.7, 0.3), (0.5, 0.5)])
+    sure = st.sampled_from([(0.95, 0.05), (0.95, 0.05), (0.1, 0.9), (0.7, 0.3), (0.5, 0.5)])
 
     @rule(p=sure, n=st.integers(1, 6))
+    def holds(self, p, n):
+        self.hold(p, n)
+
     def hold(self, p, n):
         for _ in range(n):
             self.hop(p)
 
-    @rule(p=sure, flags=st.integers(0, 31), age_s=st.sampled_from([0.0, 0.5, 0.6, 3.0]))
-    def doubtful(self, p, flags, age_s):
+    @rule(p=sure, n=st.integers(0, 3), flags=st.sampled_from([0, 1, 16]), age_s=st.sampled_from([0.05, 0.5, 0.6]))
+    def doubtful(self, p, n, flags, age_s):
+        self.hold(p, n)
         self.hop(p, flags=flags, age_s=age_s)
+        self.hold(p, n)
 
-    @rule(p=st.one_of(st.none(), sure), n=st.integers(1, 25))
-    def ill(self, p, n):
+    @rule(p=sure, n=st.integers(1, 3), rest=st.booleans())
+    def briefly_ill(self, p, n, rest):
+        self.hold(p, n)
+        self.hop(p, health=BAD)
+        if rest:
+            self.hop((0.5, 0.5))
+        self.hold(p, 4 * n)
+
+    @rule(p=st.one_of(st.none(), sure), n=st.sampled_from([1, 5, 19, 25]), again=st.booleans())
+    def ill(self, p, n, again):
         for _ in range(n):
             self.hop(p, health=BAD)
+        self.revive(again)
 
     @rule(n=st.integers(1, 8))
     def silent(self, n):
         for _ in range(n):
             self.hop(None)
 
-    @rule(dt_s=st.sampled_from([-1.0, 0.0, 0.6, 1.9, 2.1, 100.0]))
-    def jump(self, dt_s):
-        self.hop((0.95, 0.05), dt_s=dt_s)
+    @rule(dt_s=st.sampled_from([-1.0, 0.0, 0.6, 1.9, 2.1, 100.0]), p=sure, n=st.integers(0, 3), again=st.booleans())
+    def jump(self, dt_s, p, n, again):
+        self.hold(p, n)
+        self.hop(p, dt_s=dt_s)
+        self.hold(p, n)
+        self.revive(again)
+
+    @rule(again=st.booleans())
+    def disarm(self, again):
+        self.gate.control("disarm")
+        self.is_armed = False
+        if again:
+            self.arm(OK)
+
+    @rule(p=sure, n=st.integers(1, 5), again=st.booleans())
+    def stop(self, p, n, again):
+        self.gate.control("stopped")
+        self.is_armed, self.is_stopped = False, True
+        for _ in range(n):
+            self.hop(p)
+            self.arm(OK)
+        self.revive(again)
 
     @rule(health=st.sampled_from([OK, BAD]))
     def arm(self, health):
@@ -386,21 +421,14 @@ class AnySequence(RuleBasedStateMachine):
         if self.is_armed and not was:
             self.since_bad_s, self.rested = math.inf, True
 
-    @rule()
-    def disarm(self):
-        self.gate.control("disarm")
-        self.is_armed = False
-
-    @rule()
-    def stop(self):
-        self.gate.control("stopped")
-        self.is_armed, self.is_stopped = False, True
-
-    @precondition(lambda self: self.is_stopped)
-    @rule()
-    def reset(self):
-        self.gate.control("reset")
-        self.is_stopped = False
+    def revive(self, really):
+        """What a person does: reset, arm, and rest until the gate has recovered."""
+        if really:
+            self.gate.control("reset")
+            self.is_stopped = False
+            self.hop((0.5, 0.5))
+            self.arm(OK)
+            self.hold((0.5, 0.5), 7)
 
     @invariant()
     def the_mirror_agrees(self):

@@ -204,7 +204,7 @@ def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now
         good_since_s = now_s if state.good_since_s is None else state.good_since_s
         has_rested = state.has_rested or not commands or p[best] < release
         state = replace(state, good_since_s=good_since_s, has_rested=has_rested)
-        if not (has_rested and is_rested and now_s - good_since_s >= settings.resume_s):
+        if not (has_rested and now_s - good_since_s >= settings.resume_s):
             return state, None, ()
         return _move(state, GateEvent.RECOVERED), None, ("recovered",)  # a dwell begins with the next hop
     if state.name is GateMode.REFRACTORY:
