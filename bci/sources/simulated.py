@@ -7,6 +7,7 @@ opposite to the hand; how much more is the person's ``skill``. Nothing else in t
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ COMMON_DEPTH, SIDE_DEPTH, DEPTH_SD = (
 )  # of both sides; of the side opposite at skill 1; from trial to trial
 MU_NAM, BETA_NAM, ALPHA_NAM, BACKGROUND_NAM, BLINK_NAM = 32.0, 14.0, 45.0, 25.0, 600.0
 WIDTH_HZ = {"mu": 2.0, "beta": 4.0, "alpha": 1.5}
-BLOCK = 50  # samples are made in blocks of this length, so that no way of asking for them changes them
+BLOCK = 100  # samples are made in blocks of this length, so that no way of asking for them changes them
 BALANCE = 40  # cues of an endless session are balanced over so many
 # 1/f noise from white noise: J. O. Smith, Spectral Audio Signal Processing, "Example: synthesis of 1/f noise"
 PINK_B = (0.049922035, -0.095993537, 0.050612699, -0.004408786)
@@ -102,7 +103,7 @@ class SimulatedPerson:
             "alpha": _rhythm(alpha_hz, WIDTH_HZ["alpha"], sfreq_hz, 2),
             "background": _Filter(PINK_B, PINK_A, self._gain["background"].shape[1]),
             "sensor": _Filter(PINK_B, PINK_A, len(CHANNELS)),
-            "drift": _Filter((1.0,), (1.0, -np.exp(-1 / (20 * sfreq_hz))), len(CHANNELS)),
+            "drift": _Filter((1.0,), (1.0, -float(np.exp(-1 / (20 * sfreq_hz)))), len(CHANNELS)),
         }
         self._offset_uv = person.normal(0, 150, len(CHANNELS))
         self._line_uv = person.uniform(0.5, 3, len(CHANNELS))
@@ -243,6 +244,16 @@ def _ramp(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return 0.5 - 0.5 * np.cos(np.pi * np.clip(x, 0, 1))
 
 
+@functools.cache
+def _noise_gain(b: tuple[float, ...], a: tuple[float, ...]) -> float:
+    """Standard deviation of filtered white noise of variance 1."""
+    from scipy.signal import lfilter
+
+    impulse = np.zeros(200_000)  # 40 time constants of the drift at 250 Hz
+    impulse[0] = 1
+    return float(np.linalg.norm(np.asarray(lfilter(b, a, impulse))))
+
+
 class _Filter:
     """White noise of ``n`` rows to coloured noise of unit variance, with carried state."""
 
@@ -250,9 +261,7 @@ class _Filter:
         from scipy.signal import lfilter
 
         self._lfilter, self._a, self.n = lfilter, np.array(a), n
-        impulse = np.zeros(200_000)
-        impulse[0] = 1
-        self._b = np.array(b) / np.linalg.norm(np.asarray(lfilter(b, a, impulse)))
+        self._b = np.array(b) / _noise_gain(b, a)
         self._state = np.zeros((n, max(len(a), len(b)) - 1))
 
     def step(self, white: NDArray[np.float64]) -> NDArray[np.float64]:
