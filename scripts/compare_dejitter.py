@@ -24,8 +24,8 @@ from bci.signal.timeline import Timeline
 from bci.types import Chunk
 
 SFREQ_HZ = 250.0
-LOSSES = ((60.0, 0.1), (180.0, 1.0), (300.0, 5.0))  # when, how long, in seconds
-DURATION_S = 420.0
+LOSSES = ((20.0, 0.1), (90.0, 1.0), (160.0, 5.0))  # when, how long, in seconds
+DURATION_S = 230.0
 Stamps = NDArray[np.float64]
 
 

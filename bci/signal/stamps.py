@@ -19,6 +19,7 @@ _PRIOR_S2 = 0.25  # pseudo-observations of the nominal rate: 5 ms of jitter agai
 _LEARNT_S = 0.5  # of signal until the size of the jitter is known
 _UNLEARNT_S = 0.06  # deviations up to here are believed before that
 _OUTLIER = 6.0  # times the mean absolute residual: what is further off moves the line by no more
+_PATIENCE_S = 3.0  # a line that no block has been near for so long begins anew
 _CARRIED_S = 0.5  # after a long loss the old line counts like so much signal
 
 
@@ -27,7 +28,7 @@ class StampFit:
 
     The state moves once per fixed block of samples (20 ms), counted from the start, so the result does not depend on
     chunks, and a sample's smoothed stamp never depends on later ones. Stamps far off the line move it by a bounded
-    amount only; when half a second of them stays off on one side, the line begins anew there.
+    amount only, whole blocks of them do not move it; when half a second stays off by the same, the line begins anew.
 
     Parameters
     ----------
@@ -51,7 +52,8 @@ class StampFit:
         self._raw: list[float] = []  # of the block that is not full yet, and their numbers
         self._numbers: list[int] = []
         self._floor_s, self._floor_i, self._last_s = -math.inf, 0, -math.inf
-        self._n_off = 0  # samples in a row far off the line, signed by the side
+        self._n_off = self._n_steady = 0  # samples in a row far off the line, and those equally far
+        self._off_s = 0.0  # how far the last block was
 
     @property
     def sfreq_hz(self) -> float:
@@ -165,12 +167,10 @@ class StampFit:
         self._raw, self._numbers = [], []
         self._floor_s, self._floor_i = self._last_s, self._i - 1
         n, limit = len(x), self._limit_s()
-        if self._is_off(residual, limit):
-            self._keep_rate()
-            self._mean_x, self._mean_y = float(x[-1]), float(np.median(deviation))
-            self._weight = self._cxx = self._cxy = 0.0
-            self._n_off = 0
+        if self.is_learnt and (residual.min() > limit or residual.max() < -limit):
+            self._stay_off(residual, float(x[-1]), float(np.median(deviation)))
             return
+        self._n_off = self._n_steady = 0
         bounded = residual.clip(-limit, limit)
         forget = math.exp(-n * self._period_s / _MEMORY_S)
         old, self._weight = forget * self._weight, forget * self._weight + n
@@ -189,14 +189,22 @@ class StampFit:
             return max(_UNLEARNT_S, 2 * self._period_s)
         return max(_OUTLIER * self._mean_abs_s, 0.5 * self._period_s)
 
-    def _is_off(self, residual: NDArray[np.float64], limit: float) -> bool:
-        """Whether half a second has stayed far off on one side."""
-        side = 1 if residual.min() > limit else -1 if residual.max() < -limit else 0
-        if side == 0:
-            self._n_off = 0
-            return False
-        self._n_off = side * len(residual) + (self._n_off if self._n_off * side > 0 else 0)
-        return abs(self._n_off) * self._period_s >= _LEARNT_S
+    def _stay_off(self, residual: NDArray[np.float64], x_s: float, deviation_s: float) -> None:
+        """A block far off the line is left out; where half a second stays equally far off, the line begins anew.
+
+        A burst after a stall comes nearer all the time; it may take 3 s.
+        """
+        n, off_s, before_s = len(residual), float(residual.mean()), self._off_s
+        self._off_s = off_s
+        is_steady = abs(off_s - before_s) < 0.25 * n * self._period_s + self._mean_abs_s
+        self._n_steady = self._n_steady + n if is_steady and self._n_off else n
+        self._n_off += n
+        if self._n_steady * self._period_s < _LEARNT_S and self._n_off * self._period_s < _PATIENCE_S:
+            return
+        self._keep_rate()
+        self._mean_x, self._mean_y = x_s, deviation_s
+        self._weight = self._cxx = self._cxy = 0.0
+        self._n_off = self._n_steady = 0
 
     def _measure(self, residual: NDArray[np.float64]) -> None:
         """Keep the size of the jitter."""
