@@ -61,8 +61,8 @@ def calibrate(
         The trials are too few, of one class, not finite, or have a constant channel.
     """
     check_trials(trials, spec.channels)
-    use_one_thread()
     family = load_class(spec.name)
+    use_one_thread()
     fold, split = folds(trials)
     held_out = np.zeros((len(trials.y), len(spec.classes)))
     fitted = None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decoders.classical.riemann import whitener
+from decoders.engine import use_one_thread
 from decoders.networks.layers.causal import CausalDepthwise, MeanOfLast
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
 from decoders.training.loop import train_network
@@ -97,6 +98,7 @@ class EEGNet(nn.Module):
     def fit(cls, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[np.integer], *, seed: int) -> Fitted:
         """Align to the trials' mean covariance, then train (`decoders.training.loop`)."""
         params = {"align": alignment(x), "temperature": np.ones(1, np.float32)}
+        use_one_thread()  # more threads change the last bits, and small tensors gain nothing by them
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = cls(spec)
