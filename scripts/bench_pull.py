@@ -1,8 +1,8 @@
 """What `LslSource` adds to a bare pylsl pull loop: push to hand, on the same outlet, in the same run.
 
-``python scripts/bench_pull.py [--seconds 20] [--json]``. 64 channels at 1 kHz in chunks of 20 from another process. Latency is
-the return of the pull (bare), `deliver` (source) or `Inbox.take` (inbox), minus the time of the push, of each sample that
-ends a pushed chunk. The receivers run in processes of their own, at once: they share the load and the chunks.
+``python scripts/bench_pull.py [--seconds 20] [--json]``. 64 channels at 1 kHz in chunks of 20 from another process.
+Latency is the return of the pull (bare), `deliver` (source) or `Inbox.take` (inbox), minus the time of the push, of
+each sample that ends a pushed chunk. The receivers run in processes of their own, at once: they share the load.
 """
 
 from __future__ import annotations

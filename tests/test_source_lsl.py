@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -55,6 +56,10 @@ class Receiver:
     @property
     def kinds(self):
         return [type(event).__name__ for event in self.events if not isinstance(event, Offset)]
+
+    @property
+    def reconnects(self):
+        return [resumed for resumed in self.of(Resumed) if resumed.reconnected]
 
     @property
     def samples(self):
@@ -196,15 +201,18 @@ def test_sender_that_ends_while_the_receiver_is_stalled_loses_nothing(unique_nam
         source = open_source(unique_name)
         receiver, witness = started(source), started(open_source(unique_name))
         n = 0
+        limit_s = time.monotonic() + WAIT_S
         while not (receiver.stamps_s and witness.stamps_s):  # until both have subscribed
             outlet.push(1)
             n += 1
+            assert time.monotonic() < limit_s
         receiver.block()
         for _ in range(100):
             outlet.push(10)
         witness.wait_for(lambda: witness.samples[-1, 0] == n + 999, "the last row")  # so it is through the network
         outlet.end()
     receiver.release()
+    receiver.wait_for(lambda: receiver.samples[-1, 0] == n + 999, "the last row")
     source.close()
     first = receiver.samples[0, 0]
     assert (receiver.samples == rows(first, n + 1000 - first, 4, "int32")).all()
@@ -324,7 +332,7 @@ def test_markers_end_when_their_sender_stays_away(unique_name, started):
 
 
 def test_silent_then_resumed(unique_name, started):
-    outlet, source, receiver = connected(numeric_spec(unique_name), started, silence_s=0.1)
+    outlet, source, receiver = connected(numeric_spec(unique_name), started, silence_s=0.5)
     with outlet:
         silent = receiver.wait_for_event(Silent)
         assert silent.since_s == receiver.of(Pulled)[-1].arrival_s
@@ -332,7 +340,7 @@ def test_silent_then_resumed(unique_name, started):
         receiver.wait_for_samples(20)
         resumed = receiver.wait_for_event(Resumed)
         assert not resumed.reconnected
-        assert resumed.silent_s >= 0.1
+        assert resumed.silent_s >= 0.5
         assert resumed.spec == source.spec
         kinds = receiver.kinds
         assert kinds.index("Silent") < kinds.index("Resumed") < len(kinds) - 1 - kinds[::-1].index("Pulled")
@@ -373,8 +381,7 @@ def test_restart_with_the_same_shape(source_id, unique_name, started):
         again.wait_for_consumer()
         again.push(30)
         receiver.wait_for_samples(40)
-        (resumed,) = receiver.of(Resumed)
-        assert resumed.reconnected
+        (resumed,) = receiver.reconnects
         assert resumed.spec.uid == source.spec.uid == again.uid != outlet.uid
         at = receiver.events.index(resumed)
         before = np.concatenate([e.samples for e in receiver.events[:at] if isinstance(e, Pulled)])
@@ -392,7 +399,33 @@ def test_restart_too_quick_for_the_silence_timer(unique_name, started):
         again.push(10)
         receiver.wait_for_samples(20)
         assert not receiver.of(Silent)
-        assert [resumed.reconnected for resumed in receiver.of(Resumed)] == [True]
+        assert len(receiver.reconnects) == 1
+
+
+@pytest.mark.parametrize("is_measured", [True, False], ids=["after the first clock offset", "before"])
+def test_restart_while_the_receiver_is_stalled(is_measured, unique_name, started):
+    spec = numeric_spec(unique_name, format_="int32")
+    outlet, _, receiver = connected(spec, started, silence_s=60.0)
+    with outlet:
+        if is_measured:
+            receiver.wait_for_event(Offset)
+        receiver.block()
+        outlet.push(10)
+        outlet.push(10)
+        receiver.wait_for_samples(11)  # the source stands in `deliver`
+    with Outlet(spec, first=1000) as again:
+        again.wait_for_consumer()  # liblsl has gone over to it by itself
+        again.push(10)
+        receiver.release()
+        limit_s = time.monotonic() + WAIT_S
+        while not receiver.reconnects:
+            again.push(1)
+            assert time.monotonic() < limit_s
+        counter = receiver.samples[:, 0]
+        old = counter[counter < 1000]
+        assert (old == np.arange(len(old))).all()  # what had left the sender when it was killed
+        if is_measured:
+            assert (np.diff(counter) > 0).all()  # nothing twice
 
 
 def test_second_restart(unique_name, started):
@@ -405,7 +438,7 @@ def test_second_restart(unique_name, started):
         outlet.push(10)
         receiver.wait_for_samples(10 + 10 * k)
     with outlet:
-        assert [resumed.reconnected for resumed in receiver.of(Resumed)] == [True, True]
+        assert len(receiver.reconnects) == 2
         assert set(receiver.samples[:, 0] // 1000) == {0, 1, 2}
 
 
@@ -451,7 +484,7 @@ def test_a_double_of_a_silent_sender_is_not_taken(unique_name, started):
         double.push(10)
         outlet.push(10)
         receiver.wait_for_samples(20)
-        assert not receiver.wait_for_event(Resumed).reconnected
+        assert not receiver.reconnects
         assert (receiver.samples == rows(0, 20, 4, "float32")).all()
 
 
@@ -461,7 +494,7 @@ def test_killed_for_good(unique_name, started):
     error = receiver.wait_for_event(Ended).error
     assert isinstance(error, SourceError)
     assert "no samples for 1 s; its sender has gone" in str(error)
-    assert receiver.kinds == ["Pulled", "Silent", "Ended"]
+    assert receiver.kinds[-2:] == ["Silent", "Ended"]
 
 
 def test_silent_for_good(unique_name, started):

@@ -379,16 +379,19 @@ class LslSource:
 
     def _watch(self, inlet: _Inlet) -> None:
         next_offset_s = next_look_s = 0.0
-        is_measured = False  # before the first clock offset `has_moved` knows nothing: look often
+        # `has_moved` knows only of what happens after the first clock offset: until the sender was seen after it, look
+        is_measured = is_confirmed = False
         while not self._is_stopping:
             self._wake.clear()
-            if self._is_quiet or (not self._is_regular and pylsl.local_clock() >= next_look_s):
+            is_due = not self._is_regular and pylsl.local_clock() >= next_look_s
+            if self._is_quiet or is_due or not is_confirmed or self._gone_since_s:
                 if (found := self._find_successor(inlet)) is not None:
                     self._note(found)
                 if isinstance(found, _Inlet):
-                    inlet, next_offset_s, is_measured = found, 0.0, False
-                pause_s = 0.0 if self._gone_since_s else PRESENCE_EVERY_S if is_measured else TICK_S
-                next_look_s = pylsl.local_clock() + pause_s
+                    inlet, next_offset_s, is_measured, is_confirmed = found, 0.0, False, False
+                elif self._gone_since_s is None:
+                    is_confirmed = is_measured
+                next_look_s = pylsl.local_clock() + PRESENCE_EVERY_S
             if pylsl.local_clock() >= next_offset_s:
                 if offset := inlet.offset(0.0 if self._is_quiet else TICK_S):
                     self._note(offset)
@@ -397,7 +400,8 @@ class LslSource:
             self._retired.clear()
             if self._gone_since_s is None and not self._is_stopping:  # looking for one that has gone waits by itself
                 due_s = next_offset_s if self._is_regular else min(next_offset_s, next_look_s)
-                self._wake.wait(TICK_S if self._is_quiet else max(due_s - pylsl.local_clock(), 0.0))
+                is_looking = self._is_quiet or not is_confirmed
+                self._wake.wait(TICK_S if is_looking else max(due_s - pylsl.local_clock(), 0.0))
 
     def _note(self, note: Offset | _Inlet | SourceError) -> None:
         self._notes.append(note)
@@ -410,8 +414,8 @@ class LslSource:
         if any(info.uid() == old.uid for info in found):
             self._gone_since_s = None
             return None
-        was_gone = self._gone_since_s is not None
-        if not was_gone:
+        is_sure = self._gone_since_s is not None and (self._is_quiet or not self._is_regular)
+        if self._gone_since_s is None:
             self._gone_since_s = pylsl.local_clock()
         if not found:
             return None
@@ -420,7 +424,7 @@ class LslSource:
             new.open()
         except (SourceError, pylsl.util.TimeoutError, pylsl.util.LostError):
             return None
-        if not was_gone and pylsl.resolve_byprop("uid", old.uid, 1, LOOK_S):
+        if not is_sure and pylsl.resolve_byprop("uid", old.uid, 1, LOOK_S):
             self._gone_since_s = None  # two programs send the same, and ours is still there
             return None
         if found := difference(old, new.spec):
