@@ -203,6 +203,11 @@ def test_heartbeats_count_from_when_they_were_sent():
     assert host.table.name is HostMode.HELD
     host.beat(late_s=0.3)  # from before the trouble
     assert host.table.name is HostMode.HELD
+    host.beat(late_s=-1.0)  # from the future: would vouch for the engine in a second
+    host.take(Tick(), 1.0)
+    assert host.table.name is HostMode.HELD
+    host.beat()
+    assert host.table.name is HostMode.ARMED
 
 
 def test_a_command_after_a_silence_goes_neutral_first():
@@ -275,9 +280,8 @@ class AnySequence(RuleBasedStateMachine):
         for _ in range(n):
             self.host.now_s += 0.02
             sent_s = self.host.now_s - late_s
-            if sent_s > self.host.table.heard_s:
-                ok = late_s > -0.15
-                self.fresh_until_s = sent_s + min(0.15, 0.5 - age_s) if ok else -math.inf
+            if late_s >= 0 and sent_s > self.host.table.heard_s:
+                self.fresh_until_s = sent_s + min(0.15, 0.5 - age_s)
             self.take(Heartbeat(1, age_s, sent_s))
 
     @rule(new=st.booleans())
@@ -292,11 +296,22 @@ class AnySequence(RuleBasedStateMachine):
             assert self.host.now_s < self.fresh_until_s
             self.armed_id = self.arm_id
 
+    @rule()
+    def revive(self):
+        """What a person and a healthy engine do: reset, heartbeat, arm."""
+        self.reset()
+        self.beats(0.05, 0.0, 1)
+        if self.armed_id is None:
+            self.arm(True)
+        self.beats(0.05, 0.0, 2)
+
     @rule(
-        step=st.integers(-1, 2), ago_s=st.sampled_from([0.0, 0.01, 0.1, 0.29, 0.4, -0.5]), old_arm=st.booleans(),
-        dt_s=st.sampled_from([0.0, 0.01, 0.11]),
+        revived=st.booleans(), step=st.sampled_from([-1, 0, 1, 1, 2]), old_arm=st.sampled_from([False, False, True]),
+        ago_s=st.sampled_from([0.0, 0.0, 0.01, 0.1, 0.29, 0.4, -0.5]), dt_s=st.sampled_from([0.0, 0.01, 0.11, 0.2]),
     )  # fmt: skip
-    def command(self, step, ago_s, old_arm, dt_s):
+    def command(self, revived, step, ago_s, old_arm, dt_s):
+        if revived:
+            self.revive()
         self.host.now_s += dt_s
         self.command_id = max(0, self.command_id + step)
         now_s, neutral_s = self.host.now_s, self.neutral_s
@@ -311,7 +326,7 @@ class AnySequence(RuleBasedStateMachine):
             assert not self.is_closed
             assert self.armed_id == arm_id
             assert now_s < self.fresh_until_s
-            assert -0.15 <= ago_s <= 0.3
+            assert 0 <= ago_s <= 0.3
             assert command.issued_s > neutral_s
             assert command.id > self.sent_id
             assert now_s - self.sent_s >= 0.1
