@@ -70,8 +70,8 @@ def check_opens_again(make: Make) -> None:
     """`close` may come twice, and the device can be opened again after it."""
     device = make()
     _call(device, "close before open", device.close)
-    for _ in range(2):
-        device.open()
+    for nth in ("first", "second"):
+        _call(device, f"the {nth} open", device.open)
         try:
             device.send(_COMMAND)
         finally:

@@ -47,7 +47,7 @@ class UdpDevice:
                 self._resolved = socket.getaddrinfo(*self._target, type=socket.SOCK_DGRAM)[0]
             family, kind, proto, _, self._address = self._resolved
             self._socket = socket.socket(family, kind, proto)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise DeviceError(f"device {self.url} cannot be opened ({error}); check host and port") from None
         self._socket.setblocking(False)
 
