@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from bci import session
 from bci.config import ModelSettings, SessionConfig, parse_config, to_toml
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
@@ -20,8 +21,8 @@ from bci.errors import ConfigError, ModelError
 from bci.pipeline import Pipeline
 from bci.recording.replay import RecordedSession, read_session
 from bci.scoring import Scorer
-from bci.session import Session
-from bci.types import StreamSpec
+from bci.session import Session, no_mark
+from bci.types import StreamSpec, Swap
 from decoders.checkpoint import CheckpointError, Model, load_model
 from decoders.spec import DecoderError
 
@@ -49,14 +50,6 @@ def fit_to_stream(model: Model, spec: StreamSpec) -> Pipeline:
     return pipeline
 
 
-def with_unit(spec: StreamSpec, unit: str) -> StreamSpec:
-    """Give ``unit`` to the channels that say none."""
-    if not unit:
-        return spec
-    channels = tuple(c if c.unit else msgspec.structs.replace(c, unit=unit) for c in spec.channels)
-    return msgspec.structs.replace(spec, channels=channels)
-
-
 def gate_settings(config: SessionConfig, classes: tuple[str, ...]) -> GateSettings:
     """The gate's settings for a model with these classes; a class called ``rest`` commands nothing unless told."""
     g = config.gate
@@ -81,14 +74,13 @@ def host_settings(config: SessionConfig) -> HostSettings:
 def build_session(
     config: SessionConfig,
     spec: StreamSpec,
-    pipelines: dict[str, Pipeline],
+    pipelines: Mapping[str, session.Pipeline],
     model_hash: str,
-    mark: Callable[[str], None] | None = None,
+    mark: Callable[[str], None] = no_mark,
 ) -> Session:
     """The data path, the same for live and replay."""
     settings = gate_settings(config, pipelines[model_hash].classes)
-    extra = {} if mark is None else {"mark": mark}
-    return Session(spec, pipelines, model_hash, settings, max_fill_s=config.stream.max_fill_s, **extra)
+    return Session(spec, pipelines, model_hash, settings, max_fill_s=config.stream.max_fill_s, mark=mark)
 
 
 def build_scorer(model: Model, sfreq_hz: float) -> Scorer:
@@ -121,7 +113,9 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted
         is_value = list(is_value) if isinstance(is_value, tuple) else is_value
         if wanted is not None and wanted != is_value:
-            raise ConfigError(f"model.{key} = {wanted!r}: the model has {is_value!r}; train one with this setting, or drop it")
+            raise ConfigError(
+                f"model.{key} = {wanted!r}: the model has {is_value!r}; train one with this setting, or drop it"
+            )
 
 
 def environment() -> dict[str, Any]:
@@ -201,7 +195,7 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
         pipelines = {model.hash: fit_to_stream(model, spec)}
     else:
         hashes = {recorded.metadata["model_hash"]} | {
-            e.event.model_hash for e in recorded.events if hasattr(e.event, "model_hash")
+            e.event.model_hash for e in recorded.events if isinstance(e.event, Swap)
         }
         models = {h: _own_model(folder / h, h) for h in hashes}
         pipelines = {h: fit_to_stream(m, spec) for h, m in models.items()}
@@ -213,6 +207,7 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
 def _own_model(folder: Path, expected_hash: str) -> Model:
     model = load(folder)
     if model.hash != expected_hash:
-        raise ModelError(f"{folder}: holds model {model.hash[:12]}, the session used {expected_hash[:12]}; restore the folder")
+        raise ModelError(
+            f"{folder}: holds model {model.hash[:12]}, the session used {expected_hash[:12]}; restore the folder"
+        )
     return model
-

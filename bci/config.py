@@ -1,7 +1,7 @@
 """``session.toml``: every setting of a session, with its default, its unit and what is allowed.
 
 Flags of ``bci run`` are the same settings by another name; a flag wins over the file. What a model fixes (channels,
-reference, filters, window, hop, decoder) may be repeated here as an expectation: a model that is otherwise refuses to run.
+reference, filters, window, hop, decoder) may be repeated here as an expectation: another model refuses to run.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class GateSection(Section):
     """When a prediction becomes a command."""
 
     threshold: Probability = 0.8
-    release: Probability | None = Field(default=None, description="hysteresis: a class that dwells is dropped below this; default 0.8 x threshold")
+    release: Probability | None = Field(
+        default=None, description="hysteresis: a dwell ends below this; default 0.8 x threshold"
+    )
     dwell_s: Annotated[float, Field(ge=0)] = 0.5
     refractory_s: Annotated[float, Field(ge=0)] = 1.0
     max_age_s: Positive = 0.5
@@ -95,11 +97,16 @@ class SessionConfig(Section):
     @pydantic.model_validator(mode="after")
     def _release_below_threshold(self) -> SessionConfig:
         if self.gate.release is not None and self.gate.release > self.gate.threshold:
-            raise ValueError(f"gate.release = {self.gate.release:g} is above gate.threshold = {self.gate.threshold:g}; allowed: at most the threshold")
+            raise ValueError(
+                f"gate.release = {self.gate.release:g} is above the threshold, {self.gate.threshold:g}; "
+                "allowed: at most the threshold"
+            )
         return self
 
 
-def parse_config(text: str, overrides: dict[str, dict[str, Any]] | None = None, where: str = "session.toml") -> SessionConfig:
+def parse_config(
+    text: str, overrides: dict[str, dict[str, Any]] | None = None, where: str = "session.toml"
+) -> SessionConfig:
     """Read TOML text; ``overrides`` (section -> key -> value, None ignored) win over it.
 
     Raises

@@ -1,4 +1,4 @@
-"""A live session, put together and run: find the stream, check the model against it, start the children, decode, report."""
+"""A live session, put together and run: find the stream, check the model on it, start the children, decode, report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from bci.build import (
     host_settings,
     load,
     session_metadata,
-    with_unit,
 )
 from bci.config import SessionConfig, to_toml
 from bci.errors import ConfigError, RolandicError
@@ -26,10 +25,11 @@ from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest
 from bci.host.inbox import Inbox
-from bci.pipeline import Pipeline
+from bci.offline.stream import with_unit
 from bci.ports import Source
 from bci.recording.folder import SessionFolder, check_free_space, next_part
 from bci.report import live_report, report_text
+from bci.session import Pipeline as AnyPipeline
 from bci.session import check_swap
 from bci.types import Control, StreamSpec
 from decoders.checkpoint import CheckpointError, model_hash
@@ -78,7 +78,7 @@ def run_live(
     try:
         spec = with_unit(sources[0].spec, config.stream.unit)
         pipeline = fit_to_stream(model, spec)
-        pipelines: dict[str, Pipeline] = {model.hash: pipeline}
+        pipelines: dict[str, AnyPipeline] = {model.hash: pipeline}
         folder = _folder(config, session_dir, resume)
         recording = next_part(folder.xdf)
         check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
@@ -139,13 +139,15 @@ def _open_recording(config: SessionConfig) -> Sequence[Source]:
     from bci.host.clock import now_s
     from bci.sources.files import load_recording
     from bci.sources.recording import play_together
+    from bci.sources.schedule import playable
 
     recording = load_recording(config.stream.recording)
-    named = [s for s in recording.signals if config.stream.name in ("", s.spec.name)]
+    playable_streams, _ = playable(recording.streams)
+    named = [s for s in playable_streams if not s.spec.is_marker_stream and config.stream.name in ("", s.spec.name)]
     if len(named) != 1:
         names = ", ".join(repr(s.spec.name) for s in recording.signals) or "none"
         raise ConfigError(f"stream.name = {config.stream.name!r}: name one signal of {recording.path}: {names}")
-    streams = [named[0], *(s for s in recording.streams if s is not named[0])]
+    streams = [named[0], *(s for s in playable_streams if s is not named[0])]
     return play_together(streams, 0, speed=1.0, clock=now_s)
 
 
@@ -218,4 +220,3 @@ class ControlHandler:
                     self.receive({"action": "note", "value": word, "by": "terminal"})
 
         threading.Thread(target=read, daemon=True).start()
-

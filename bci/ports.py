@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bci.types import Command, StreamSpec
+
+END_MARKER = "rolandic:end"  # a sender pushes it on its marker streams when it has sent everything
 
 # --- sources ---------------------------------------------------------------------------------------------------------
 
@@ -18,7 +20,7 @@ from bci.types import Command, StreamSpec
 class Pulled:
     """What one pull gave. Numeric: (n, n_channels) array that the receiver owns. String: list of n lists of str."""
 
-    samples: NDArray | list[list[str]]
+    samples: NDArray[Any] | list[list[str]]
     stamps_s: NDArray[np.float64]
     arrival_s: float
 
@@ -61,8 +63,8 @@ SourceEvent = Pulled | Offset | Silent | Resumed | Ended
 class Source(Protocol):
     """One stream. ``spec`` answers before ``start``; ``deliver`` is called from the source's own threads, in order.
 
-    ``finish``: the sender said that it is done; deliver what still comes, then ``Ended(None)``; does not wait. ``close``:
-    deliver what has arrived already, then stop; waits, but not for ever.
+    ``finish``: the sender said that it is done; deliver what still comes, then ``Ended(None)``; does not wait.
+    ``close``: deliver what has arrived already, then stop; waits, but not for ever.
     """
 
     @property
@@ -80,7 +82,10 @@ class Recorder(Protocol):
 
     def open_stream(self, spec: StreamSpec, metadata: str = "") -> int: ...
     def write(
-        self, stream: int, samples: NDArray | Sequence[Sequence[str]], stamps_s: Sequence[float] | NDArray
+        self,
+        stream: int,
+        samples: NDArray[Any] | Sequence[Sequence[str]],
+        stamps_s: Sequence[float] | NDArray[np.float64],
     ) -> None: ...
     def offset(self, stream: int, offset: Offset) -> None: ...
     def trouble(self) -> str: ...

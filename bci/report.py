@@ -84,7 +84,11 @@ def _decisions(r: dict[str, Any]) -> list[str]:
 
 
 def _samples(r: dict[str, Any]) -> list[str]:
-    lost = "nothing lost" if not r["n_samples_lost"] and not r["n_gaps"] else f"{r['n_samples_lost']} LOST in {r['n_gaps']} gaps"
+    lost = (
+        "nothing lost"
+        if not r["n_samples_lost"] and not r["n_gaps"]
+        else f"{r['n_samples_lost']} LOST in {r['n_gaps']} gaps"
+    )
     late = f", {r['n_late']} stalls (late, not lost)" if r.get("n_late") else ""
     return [
         f"{'samples':<16}{r['n_samples']}, {lost}{late}",
@@ -99,7 +103,9 @@ def _latency(r: dict[str, Any]) -> list[str]:
     for stage, row in r["latency_ms"].items():
         if row is None or row["p50"] is None:
             continue
-        lines.append(f"  {_STAGES.get(stage, stage):<14}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max")))
+        lines.append(
+            f"  {_STAGES.get(stage, stage):<14}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max"))
+        )
     lines.append(f"{'signal delay':<16}{r['signal_delay_ms']:.0f} ms (filters and decoder; not latency)")
     return lines
 

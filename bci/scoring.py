@@ -1,4 +1,4 @@
-"""What a session achieved, counted as it runs: trials, commands, and times. Constant memory but for one line a trial."""
+"""What a session achieved, counted as it runs: trials, commands, times. Constant memory but for one line a trial."""
 
 from __future__ import annotations
 
@@ -141,5 +141,3 @@ class Scorer:
                 "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(self.classes), self.decide_at_s),
             }
         return result
-
-

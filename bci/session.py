@@ -4,8 +4,8 @@ Read `Session.receive` top-down. It takes one event and returns what follows fro
 random number, so the same numbered events give the same outputs: live, in replay, and offline. The shell that feeds it
 is ``bci.host.engine`` (live), ``bci.recording.replay`` (recorded events), or ``bci.offline.stream`` (any recording).
 
-A block of raw samples is computed at a `Step` event and judged by the gate at a `Now` event, never when a chunk arrives:
-how a stream was chunked therefore cannot change an output.
+A block of raw samples is computed at a `Step` event and judged by the gate at a `Now` event, never when a chunk
+arrives: how a stream was chunked therefore cannot change an output.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Pipeline(Protocol):
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]: ...
 
 
-def _no_mark(stage: str) -> None:
+def no_mark(stage: str) -> None:
     """Latency is measured by whoever gives a better one."""
 
 
@@ -92,7 +92,7 @@ class Session:
         *,
         primary: int = 0,
         max_fill_s: float = 0.1,
-        mark: Callable[[str], None] = _no_mark,
+        mark: Callable[[str], None] = no_mark,
     ):
         self.spec, self.pipelines, self.primary = spec, pipelines, primary
         self.pipeline = pipelines[model_hash]
@@ -223,8 +223,8 @@ class Session:
             self._troubles.pop(change.source, None)
         else:
             self._troubles[change.source] = change
-        level = max((t.level for t in self._troubles.values()), key=_LEVELS.index, default="ok")
-        health = Health(level, tuple(t.reason or t.source for t in self._troubles.values()))
+        worst = max(self._troubles.values(), key=lambda t: _LEVELS.index(t.level), default=None)
+        health = Health(worst.level if worst else "ok", tuple(t.reason or t.source for t in self._troubles.values()))
         if health == self.health:
             return []
         self.health = health
@@ -247,7 +247,7 @@ class Session:
         if recent:  # the new model starts where its answer no longer depends on the start, as far as signal is there
             new.start(recent[0][:, 0])
             for samples in recent:
-                new.step(samples, 0, _no_mark)
+                new.step(samples, 0, no_mark)
         self.pipeline = new
         return []
 
@@ -278,4 +278,3 @@ def advance(session: Session, now_s: Callable[[], float]) -> Iterator[tuple[Inpu
         while session.n_pending:
             now = Now(now_s())
             yield now, session.receive(now)
-

@@ -1,15 +1,15 @@
 """The vocabulary of the program: what streams are, what enters the session, and what leaves it.
 
-Small records are msgspec structs (frozen, tagged by ``kind``), so that the same object is what the session receives, what
-goes over a channel to another process, and what stands as a line of JSON in the recording. Records that carry arrays are
-frozen dataclasses. Times are seconds of the LSL clock (``pylsl.local_clock``) unless the name says otherwise.
+Small records are msgspec structs (frozen, tagged by ``kind``), so that the same object is what the session receives,
+what goes over a channel to another process, and what stands as a line of JSON in the recording. Records that carry
+arrays are frozen dataclasses. Times are seconds of the LSL clock (``pylsl.local_clock``) unless a name says otherwise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -54,19 +54,21 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """Of all channels, in order."""
         return tuple(c.label for c in self.channels)
 
     @property
     def is_marker_stream(self) -> bool:
+        """Whether its samples are events rather than a signal."""
         return self.format == "string" or (self.sfreq_hz == 0.0 and self.type.lower() == "markers")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedStream:
-    """One stream of a recording: ``samples`` (n, n_channels), or n labels for markers; ``stamps_s`` (n,) as recorded."""
+    """One stream of a recording: ``samples`` (n, n_channels), or n labels; ``stamps_s`` (n,) as recorded."""
 
     spec: StreamSpec
-    samples: NDArray | list[str]
+    samples: NDArray[Any] | list[str]
     stamps_s: NDArray[np.float64]
 
 
@@ -80,10 +82,12 @@ class Recording:
 
     @property
     def signals(self) -> tuple[RecordedStream, ...]:
+        """Streams of samples at a rate."""
         return tuple(s for s in self.streams if not s.spec.is_marker_stream)
 
     @property
     def markers(self) -> tuple[RecordedStream, ...]:
+        """Streams of events."""
         return tuple(s for s in self.streams if s.spec.is_marker_stream)
 
 
@@ -100,12 +104,13 @@ class Chunk:
 
     stream: int
     first_index: int
-    samples: NDArray
+    samples: NDArray[Any]
     stamps_s: NDArray[np.float64]
     arrival_s: float
 
     @property
     def n(self) -> int:
+        """Number of samples."""
         return len(self.stamps_s)
 
 

@@ -39,7 +39,7 @@ def one_person(person: str, data: Path, work: Path, decoder: str) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     for run in ("R04", "R08", "R12"):
         edf = folder / f"{person}{run}.edf"
-        edf.write_bytes(lzma.open(data / f"{person}{run}.edf.xz").read())
+        edf.write_bytes(lzma.decompress((data / f"{person}{run}.edf.xz").read_bytes()))
     model, session = folder / "model", folder / "session"
     train = [str(folder / f"{person}{run}.edf") for run in ("R04", "R08")]
     bci("train", *train, "--labels", "T1=left", "T2=right", "--decoder", decoder, "--out", str(model))
@@ -88,7 +88,8 @@ def offline_difference(recorded: Path, model: Path, edf: str) -> dict:
 def table(results: list[dict]) -> str:
     """Markdown."""
     lines = [
-        "| person | decoder | trials | accuracy | 95 % chance band | lost | predictions (= floor(n / hop)) | = offline from EDF | replay |",
+        "| person | decoder | trials | accuracy | chance band (95 %) | lost | predictions (= floor(n / hop)) "
+        "| = offline from EDF | replay |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in results:

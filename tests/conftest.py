@@ -1,4 +1,4 @@
-"""Every test run is alone on LSL: loopback only, a session id of its own, quick discovery; and has its own runtime folder."""
+"""Every test run is alone on LSL (loopback, a session id of its own), and every test has its own runtime folder."""
 
 import os
 import tempfile

@@ -36,11 +36,25 @@ def measure(seconds: float, n_channels: int, sfreq_hz: float, hop: int) -> dict[
         bare = stack.enter_context(_running(["-m", "bci.bench.bare", name, str(hop), str(seconds + 1)]))
         live = stack.enter_context(
             _running(
-                ["-m", "bci", "run", "--stream", name, "--model", str(model), "--session", str(session), "--quiet"]
-                + ["--arm", "--device", "null:", "--seconds", str(seconds + 4), "--json", str(Path(folder) / "report.json")]
+                [
+                    *(
+                        "-m",
+                        "bci",
+                        "run",
+                        "--stream",
+                        name,
+                        "--model",
+                        str(model),
+                        "--session",
+                        str(session),
+                        "--quiet",
+                    ),
+                    *("--arm", "--device", "null:", "--seconds", str(seconds + 4), "--json", f"{folder}/report.json"),
+                ]
             )
         )
-        assert bare.stdout and outlet.stdin
+        assert bare.stdout is not None
+        assert outlet.stdin is not None
         bare.stdout.readline()  # it is subscribed
         _wait_for_file(session / "session.xdf", live)
         outlet.stdin.write("go\ngo\n")
@@ -68,9 +82,7 @@ def linear_model(folder: Path, n_channels: int, sfreq_hz: float, hop: int) -> No
 
     channels = tuple(f"ch{i + 1}" for i in range(n_channels))
     family = load_class("bandpower")
-    request = Request(
-        channels=channels, sfreq_hz=sfreq_hz, hop=hop, classes=("left", "right"), window_s=1.0, unit="uV"
-    )
+    request = Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, classes=("left", "right"), window_s=1.0, unit="uV")
     spec = family.design(request)
     generator = np.random.default_rng(1)
     x = generator.normal(0, 10, (20, n_channels, hop * int(sfreq_hz / hop))).astype(np.float32)
@@ -81,10 +93,13 @@ def linear_model(folder: Path, n_channels: int, sfreq_hz: float, hop: int) -> No
 
 def table(result: dict[str, Any]) -> str:
     """For people."""
-    lines = [f"{result['n_channels']} ch x {result['sfreq_hz']:g} Hz, hops of {result['hop']} samples, {result['seconds']:g} s"]
+    what = f"{result['n_channels']} ch x {result['sfreq_hz']:g} Hz, hops of {result['hop']} samples"
+    lines = [f"{what}, {result['seconds']:g} s"]
     lines.append(f"{'ms':<48}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}{'n':>8}")
     for row in result["rows"]:
-        lines.append(f"{row['name']:<48}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max")) + f"{row['n']:8d}")
+        lines.append(
+            f"{row['name']:<48}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max")) + f"{row['n']:8d}"
+        )
     lines.append("by stage (ms)")
     for stage, row in result["latency_ms"].items():
         lines.append(f"  {stage:<46}" + "".join(f"{row[k] or 0:8.2f}" for k in ("p50", "p95", "p99", "max")))

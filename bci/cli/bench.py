@@ -16,10 +16,14 @@ def command() -> None:
 @click.option("--seconds", default=30.0, show_default=True, help="Length of the stream.")
 @click.option("--channels", "n_channels", default=64, show_default=True)
 @click.option("--sfreq", "sfreq_hz", default=1000.0, show_default=True)
-@click.option("--hop", "hop_ms", default=20.0, show_default=True, help="Length of a hop in ms; also the sender's chunk.")
+@click.option(
+    "--hop", "hop_ms", default=20.0, show_default=True, help="Length of a hop in ms; also the sender's chunk."
+)
 @output_options
-def latency(seconds: float, n_channels: int, sfreq_hz: float, hop_ms: float, json_path: str | None, quiet: bool) -> None:
-    """Last sample to prediction, stage by stage, beside a bare pylsl pull loop on the same stream at the same time.
+def latency(
+    seconds: float, n_channels: int, sfreq_hz: float, hop_ms: float, json_path: str | None, quiet: bool
+) -> None:
+    r"""Last sample to prediction, stage by stage, beside a bare pylsl pull loop on the same stream at the same time.
 
     \b
     bci bench latency --json -
@@ -34,7 +38,7 @@ def latency(seconds: float, n_channels: int, sfreq_hz: float, hop_ms: float, jso
 @click.option("--stops", "n_stops", default=20, show_default=True, help="How many emergency stops to time.")
 @output_options
 def command_(n_stops: int, json_path: str | None, quiet: bool) -> None:
-    """Decisive hop to datagram, and stop, kill and freeze to neutral, at a UDP listener.
+    r"""Decisive hop to datagram, and stop, kill and freeze to neutral, at a UDP listener.
 
     \b
     bci bench command --json -

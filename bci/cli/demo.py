@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,9 @@ N_CALIBRATION_TRIALS = 40
 
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the live session.")
-@click.option("--skill", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="How well the person does it.")
+@click.option(
+    "--skill", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="How well the person does it."
+)
 @click.option("--seed", default=1, show_default=True, help="Which person.")
 @click.option("--decoder", default="riemann", show_default=True)
 @click.option("--shuffle-labels", is_flag=True, help="Cues say something else than the person does: must be at chance.")
@@ -41,7 +42,7 @@ def command(
     json_path: str | None,
     quiet: bool,
 ) -> None:
-    """Simulate a person, calibrate a decoder on 40 cued trials, and run a live session over LSL.
+    r"""Simulate a person, calibrate a decoder on 40 cued trials, and run a live session over LSL.
 
     \b
     bci demo
@@ -86,6 +87,7 @@ def _calibrate(person: dict[str, Any], decoder: str, model: str, quiet: bool) ->
 
 
 def _live(person: dict[str, Any], seconds: float, model: Path, session: Path, quiet: bool) -> tuple[Any, str, Any]:
+    from bci.cli.run import stop_on_signals
     from bci.config import parse_config
     from bci.live import run_live
 
@@ -96,7 +98,7 @@ def _live(person: dict[str, Any], seconds: float, model: Path, session: Path, qu
             parse_config("", overrides, where="demo"),
             arm=True,
             session_dir=str(session),
-            on_stop=lambda stop: signal.signal(signal.SIGINT, lambda *_: stop("stopped by the user")),
+            on_stop=stop_on_signals,
         )
     return live.report, live.text, live.error
 

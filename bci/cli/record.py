@@ -129,7 +129,7 @@ class _Desk:
     """Where the sources' threads hand in what they got."""
 
     def __init__(self, sources: Sequence[Source], recorder: RecorderProcess, has_terminal: bool):
-        from bci.sources.schedule import END_MARKER
+        from bci.ports import END_MARKER
 
         self._sources, self._recorder, self._has_terminal, self._end = sources, recorder, has_terminal, END_MARKER
         self._streams = [recorder.open_stream(source.spec) for source in sources]

@@ -28,7 +28,7 @@ def command(
     json_path: str | None,
     quiet: bool,
 ) -> None:
-    """Replay RECORDING (a session folder, or its session.xdf).
+    r"""Replay RECORDING (a session folder, or its session.xdf).
 
     \b
     bci replay sessions/sub-P01/ses-1/session.xdf --verify
@@ -42,7 +42,7 @@ def command(
 
     limit_threads()
     from bci.build import build_scorer, open_recorded
-    from bci.recording.replay import compare, recorded_events, rechunked, replay, replay_otherwise
+    from bci.recording.replay import compare, rechunked, recorded_events, replay, replay_otherwise
     from bci.report import replay_report, report_text
     from bci.types import Gap
 
@@ -69,7 +69,11 @@ def command(
         n_lost=sum(g.n for g in judged if g.stream == 0),
         n_gaps=sum(g.verdict != "late" for g in judged),
     )
-    result |= {"recording": str(path), "model": other_model or str(path.parent / "models"), "model_hash": what.model.hash}
+    result |= {
+        "recording": str(path),
+        "model": other_model or str(path.parent / "models"),
+        "model_hash": what.model.hash,
+    }
     text = report_text(result)
     if verify:
         comparison = compare(what.recorded, outputs, bits=what.is_same_environment)
@@ -89,7 +93,9 @@ def _sizes(seed: int) -> Iterator[int]:
 
 
 def _verdict(comparison: Any, same: bool) -> str:
-    promise = "same environment: equal bits are promised" if same else "another environment: equal decisions, p within 1e-5"
+    promise = (
+        "same environment: equal bits are promised" if same else "another environment: equal decisions, p within 1e-5"
+    )
     checked = f"{comparison.n_predictions} predictions and {comparison.n_commands} commands compared ({promise})"
     tails = ""
     if comparison.n_tail_recorded or comparison.n_tail_replayed:
@@ -98,7 +104,9 @@ def _verdict(comparison: Any, same: bool) -> str:
             f"{comparison.n_tail_replayed} replayed ones without a record (a crash cuts streams at different places)"
         )
     if not comparison.n_differences:
-        bits = "bit for bit" if comparison.bitwise else f"largest difference of a probability {comparison.max_abs_dp:.2g}"
+        bits = (
+            "bit for bit" if comparison.bitwise else f"largest difference of a probability {comparison.max_abs_dp:.2g}"
+        )
         return f"{'verify':<16}0 differences, {bits}; {checked}{tails}"
     first = comparison.first_difference
     return (

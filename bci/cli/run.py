@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,24 @@ from bci.errors import ConfigError
 @click.option("--type", "stream_type", metavar="TYPE", help="Type of the LSL stream, such as EEG.")
 @click.option("--source-id", metavar="ID", help="source_id of the LSL stream.")
 @click.option("--recording", metavar="FILE", help="A recording instead of a stream, in real time.")
-@click.option("--markers", multiple=True, metavar="NAME", help="Marker streams; default: those that belong to the stream.")
+@click.option(
+    "--markers", multiple=True, metavar="NAME", help="Marker streams; default: those that belong to the stream."
+)
 @click.option("--also", multiple=True, metavar="NAME", help="More signal streams to record.")
 @click.option("--unit", type=click.Choice(["uV", "mV", "V", "T"]), help="Unit of a stream that does not say it.")
 @click.option("--wait", "wait_s", type=float, metavar="S", help="How long to wait for the stream (default 10).")
 @click.option("--silence", "silence_s", type=float, metavar="S", help="Silence that counts as trouble.")
-@click.option("--reconnect", "reconnect_s", type=float, metavar="S", help="End this long after the last sample (default 30).")
+@click.option(
+    "--reconnect", "reconnect_s", type=float, metavar="S", help="End this long after the last sample (default 30)."
+)
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
 @click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
 @click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
 @click.option("--refractory", "refractory_s", type=float, metavar="S", help="Least time between commands (default 1).")
-@click.option("--device", "devices", multiple=True, metavar="URL", help="null:, lsl:NAME, udp://host:port; may be repeated.")
+@click.option(
+    "--device", "devices", multiple=True, metavar="URL", help="null:, lsl:NAME, udp://host:port; may be repeated."
+)
 @click.option("--arm", is_flag=True, help="Arm once predictions can be trusted.")
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
 @click.option("--subject", metavar="ID", help="Whose session it is.")
@@ -38,7 +45,7 @@ from bci.errors import ConfigError
 @click.option("--seconds", type=float, metavar="S", help="End after this long.")
 @output_options
 def command(**options: Any) -> None:
-    """Decode a stream live: record everything, and command devices when armed.
+    r"""Decode a stream live: record everything, and command devices when armed.
 
     \b
     bci stream R12.edf --name eeg --wait &
@@ -60,7 +67,7 @@ def command(**options: Any) -> None:
         session_dir=options["session_dir"],
         resume=options["resume"],
         quiet=options["quiet"] or options["json_path"] == "-",
-        on_stop=_stop_on_signals,
+        on_stop=stop_on_signals,
     )
     emit(result.report, result.text, options["json_path"], options["quiet"])
     if result.error is not None:
@@ -75,7 +82,10 @@ def _config(options: dict[str, Any]) -> SessionConfig:
             text = Path(path).read_text()
         except OSError as error:
             raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    stream = {key: options[key] for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")}
+    stream = {
+        key: options[key]
+        for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")
+    }
     stream |= {"name": options["stream_name"], "type": options["stream_type"]}
     stream |= {key: list(options[key]) or None for key in ("markers", "also")}
     overrides: dict[str, dict[str, Any]] = {
@@ -94,7 +104,7 @@ def _config(options: dict[str, Any]) -> SessionConfig:
     return config
 
 
-def _stop_on_signals(stop: Any) -> None:
+def stop_on_signals(stop: Callable[[str], None]) -> None:
+    """Ctrl-C and SIGTERM end the session in order."""
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), lambda *_: stop("stopped by the user"))
-

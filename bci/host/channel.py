@@ -1,9 +1,9 @@
 """Frames between our processes: one loopback TCP connection a child, msgpack inside, and no call that waits unasked.
 
-The parent listens on 127.0.0.1, starts ``python -m MODULE`` in a process session of its own, and hands it port and token
-on its standard input; the child connects back. Killing either side closes the socket, so the other one sees the end at
-once on every system. Writing never blocks: what the kernel does not take waits in a bounded buffer, and a full buffer is
-an error (``ChannelFull``), because a peer that does not read is a peer in trouble.
+The parent listens on 127.0.0.1, starts ``python -m MODULE`` in a process session of its own, and hands it port and
+token on its standard input; the child connects back. Killing either side closes the socket, so the other one sees the
+end at once on every system. Writing never blocks: what the kernel does not take waits in a bounded buffer, and a full
+buffer is an error (``ChannelFull``), because a peer that does not read is a peer in trouble.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -56,6 +56,7 @@ class Channel:
         self._decode = msgspec.msgpack.Decoder(types).decode
 
     def fileno(self) -> int:
+        """For `select`."""
         return self._sock.fileno()
 
     @property
@@ -150,6 +151,7 @@ class Channel:
         return out
 
     def close(self) -> None:
+        """The other side sees the end of the stream."""
         with contextlib.suppress(OSError):
             self._sock.close()
 
@@ -170,7 +172,10 @@ def spawn_child(
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(timeout_s)
         greeting = {"port": server.getsockname()[1], "token": token, "parent_pid": os.getpid(), "config": config or {}}
-        child = subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, **options)
+        child = cast(
+            "subprocess.Popen[bytes]",
+            subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, **options),
+        )
         assert child.stdin is not None
         try:
             child.stdin.write(json.dumps(greeting).encode() + b"\n")

@@ -18,12 +18,12 @@ import msgspec
 import numpy as np
 
 from bci.config import SessionConfig
-from bci.errors import ConfigError, RolandicError, SourceError
 from bci.control.host_table import HostState
+from bci.errors import ConfigError, RolandicError, SourceError
 from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
 from bci.host.latency import LatencyLedger
-from bci.ports import Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
+from bci.ports import END_MARKER, Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
 from bci.scoring import Scorer
 from bci.session import Pipeline, Session, check_swap
 from bci.signal.gaps import GapDetector
@@ -52,7 +52,6 @@ from bci.types import (
     Swap,
 )
 
-END_MARKER = "rolandic:end"
 CLOSE_S = 12.0  # a source drains for at most a few seconds
 TICK_S = 0.05  # the longest that the decode thread waits before it looks at children, silence and the clock
 STAGES = ("arrival", "dequeued", "filtered", "decoded", "gated", "sent", "own", "total")
@@ -112,7 +111,13 @@ class Engine:
         seconds: float | None = None,
     ):
         self.config, self.session, self.pipelines = config, session, pipelines
-        self.sources, self.recorder, self.devices, self.inbox, self.scorer = list(sources), recorder, devices, inbox, scorer
+        self.sources, self.recorder, self.devices, self.inbox, self.scorer = (
+            list(sources),
+            recorder,
+            devices,
+            inbox,
+            scorer,
+        )
         self.now_s = now_s
         self.seconds = seconds
         self.ledger = LatencyLedger(STAGES)
@@ -188,7 +193,11 @@ class Engine:
         elif isinstance(event, Silent):
             if self.ended_because:  # it said that it is done
                 return
-            self._trouble(f"stream{number}", "bad" if number == 0 else "warn", f"stream {self.sources[number].spec.name!r} is silent")
+            self._trouble(
+                f"stream{number}",
+                "bad" if number == 0 else "warn",
+                f"stream {self.sources[number].spec.name!r} is silent",
+            )
         elif isinstance(event, Resumed):
             if event.reconnected and (detector := self._detectors[number]):
                 self._gap(detector.restart("reconnected", event.silent_s, self.counts.n_samples[number]))
@@ -375,7 +384,14 @@ class Engine:
     def _open_recording(self, metadata: str) -> None:
         own = self.recorder.open_stream
         self._recorded = [own(source.spec) for source in self.sources]
-        hop_labels = ("hop", "sample_index", "stamp_s", "age_s", "flags", *(f"p_{c}" for c in self.session.pipeline.classes))
+        hop_labels = (
+            "hop",
+            "sample_index",
+            "stamp_s",
+            "age_s",
+            "flags",
+            *(f"p_{c}" for c in self.session.pipeline.classes),
+        )
         self._own = {
             "events": own(_own_stream("bci-events", ("event",), "string"), metadata),
             "hops": own(_own_stream("bci-hops", hop_labels, "double64")),

@@ -37,7 +37,6 @@ from bci.types import (
     Recording,
     Step,
     StreamSpec,
-    Swap,
 )
 
 TOLERANCE = 1e-5  # of a probability, where bits cannot be promised
@@ -156,16 +155,11 @@ def replay_otherwise(session: Session, events: Iterator[InputEvent]) -> Iterator
 
     Hops are computed when their samples are there, and judged at the time that the recorded gate was given last.
     """
-    now_s = 0.0
     for event in events:
-        if isinstance(event, Step | Swap):
-            continue
         if isinstance(event, Now):
-            now_s = event.now_s
-            for _, outputs in advance(session, lambda: now_s):
+            for _, outputs in advance(session, lambda now_s=event.now_s: now_s):
                 yield from outputs
-            continue
-        if isinstance(event, Chunk | ClockOffset | Gap | Marker | Control | HealthChange):
+        elif isinstance(event, Chunk | ClockOffset | Gap | Marker | Control | HealthChange):
             yield from session.receive(event)
 
 

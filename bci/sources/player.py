@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from bci.errors import SourceError
 from bci.lsl import info_from_spec
+from bci.ports import END_MARKER
 from bci.sources.files import marker_spec
-from bci.sources.schedule import END_MARKER, Push
+from bci.sources.schedule import Push
 from bci.types import StreamSpec
 
 END_DELAY_S = 0.1  # of the end marker behind the last samples, which travel on another connection

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ConfigError, SourceError
+from bci.ports import END_MARKER
 from bci.types import RecordedStream
 
-END_MARKER = "rolandic:end"  # a player pushes it on its marker streams when the streams have ended
 MAX_STEP_S = 10.0  # a longer step forward is a reset of the clock, or a pause that nobody wants to wait for
 JITTER_S = 0.1  # a shorter step backward is jitter: that sample goes out together with the one before
 
