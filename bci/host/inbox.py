@@ -1,7 +1,9 @@
 """The engine's inbox: many threads put, the decode thread takes all that waits.
 
-A `queue.SimpleQueue` and nothing around it on the way: of three ways measured it wakes the taker as fast as a raw lock
-and faster than a condition (numbers in `scripts/bench_inbox.py`). A lock is touched only when the inbox is full.
+A `queue.SimpleQueue`; a lock is touched only when the inbox is full. From put to the return of take, two threads,
+two busy cores, µs p50 / p99 (``scripts/bench_inbox.py``): the bare queue 14 / 40, this one 24 / 49, a list with a lock
+for a bell 20 / 57, a list under a condition 34 / 79. Beside a thread of pure Python all of them wait for its turn to
+end: p95 12 ms with Python's own switch interval, 1.2 ms with that of `bci.host.realtime`.
 """
 
 from __future__ import annotations

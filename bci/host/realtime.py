@@ -32,7 +32,7 @@ def limit_threads() -> None:
     for name in _THREAD_VARIABLES:
         os.environ[name] = "1"
     if "numpy" in sys.modules:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
         threadpool_limits(1)
     if "torch" in sys.modules:
@@ -59,8 +59,8 @@ def settle() -> list[str]:
 
 
 def _settle_gc() -> str:
-    # What the imports made (torch and mne: half a million objects) is never garbage; frozen, a full collection does not
-    # walk through it. Collections stay on, for a cycle with arrays in it must not grow for a day.
+    # What the imports made (torch, mne: a quarter of a million objects) is never garbage; frozen, a full collection
+    # does not walk through it: 0.01 ms instead of 110. Collections stay on, for a cycle with arrays in it must not grow for a day.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -95,7 +95,9 @@ class Outlet:
         self._process.wait(20)
 
     def suspend(self) -> None:
+        """Stop the process (not on Windows) and return when it stands still."""
         os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
 
     def end(self) -> None:
         """An orderly end: the outlet is destroyed."""
