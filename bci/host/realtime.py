@@ -60,7 +60,8 @@ def settle() -> list[str]:
 
 def _settle_gc() -> str:
     # What the imports made (torch, mne: a quarter of a million objects) is never garbage; frozen, a full collection
-    # does not walk through it: 0.01 ms instead of 110. Collections stay on, for a cycle with arrays in it must not grow for a day.
+    # does not walk through it: 0.01 ms instead of 110. Collections stay on, for cycles with
+    # arrays in them must not pile up for a day.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
