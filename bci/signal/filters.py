@@ -118,16 +118,28 @@ class CausalFilter:
         self._sos = np.ascontiguousarray(sos, dtype=np.float64)
         self._zi = signal.sosfilt_zi(self._sos)  # (n_sections, 2)
         self._gain = float(signal.freqz_sos(self._sos, [0.0], fs=2.0)[1][0].real)
-        self._state = np.zeros((len(self._sos), n_channels, 2))
+        self._state = np.zeros((n_channels, len(self._sos), 2))
 
     def start(self, first: NDArray[np.float64]) -> NDArray[np.float64]:
         """Begin as if ``first``, shape (n_channels,), had always been there; returns the steady output for it."""
-        self._state = self._zi[:, None, :] * np.asarray(first, dtype=np.float64)[None, :, None]
+        self._state = self._zi[None, :, :] * np.asarray(first, dtype=np.float64)[:, None, None]
         return self._gain * np.asarray(first, dtype=np.float64)
 
     def step(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Filter the next samples, shape (n_channels, n)."""
-        y, state = signal.sosfilt(self._sos, x, zi=self._state)
-        state[np.abs(state) < _TINY] = 0.0
-        self._state = state
+        y = np.array(x, dtype=np.float64, order="C")
+        run_sections(self._sos, y, self._state)
+        self._state[np.abs(self._state) < _TINY] = 0.0
         return y
+
+
+def _run_sections(sos: NDArray[np.float64], x: NDArray[np.float64], state: NDArray[np.float64]) -> None:
+    """Filter ``x`` (n_signals, n) in place, and ``state`` (n_signals, n_sections, 2) with it."""
+    x[:], new = signal.sosfilt(sos, x, zi=state.swapaxes(0, 1))
+    state[:] = new.swapaxes(0, 1)
+
+
+try:  # the same compiled loop without the checks and copies around it: a third of the time of a 20-sample block
+    from scipy.signal._sosfilt import _sosfilt as run_sections
+except ImportError:
+    run_sections = _run_sections

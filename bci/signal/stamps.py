@@ -6,6 +6,7 @@ liblsl's own smoothing counts samples, so a lost second moves its stamps by that
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,21 +161,23 @@ class StampFit:
     def _update(self) -> None:
         """Move the line by the block that is full."""
         assert self._anchor_s is not None
-        x = np.array(self._numbers) * self._period_s
-        deviation = np.array(self._raw) - self._anchor_s - x
-        line = self._mean_y + self._slope * (x - self._mean_x)
-        residual = deviation - line
+        # lists, not arrays: a block is about twenty samples, and this runs twice in every hop's latency
+        x = [i * self._period_s for i in self._numbers]
+        offset_s, slope = self._mean_y - self._slope * self._mean_x, self._slope
+        line = [offset_s + slope * x_s for x_s in x]
+        deviation = [raw - self._anchor_s - x_s for raw, x_s in zip(self._raw, x, strict=True)]
+        residual = [d - on_line for d, on_line in zip(deviation, line, strict=True)]
         self._raw, self._numbers = [], []
         self._floor_s, self._floor_i = self._last_s, self._i - 1
         n, limit = len(x), self._limit_s()
-        if self.is_learnt and (residual.min() > limit or residual.max() < -limit):
-            self._stay_off(residual, float(x[-1]), float(np.median(deviation)))
+        if self.is_learnt and (min(residual) > limit or max(residual) < -limit):
+            self._stay_off(residual, x[-1], median(deviation))
             return
         self._n_off = self._n_steady = 0
-        bounded = residual.clip(-limit, limit)
+        bounded = [min(max(r, -limit), limit) for r in residual]
         forget = math.exp(-n * self._period_s / _MEMORY_S)
         old, self._weight = forget * self._weight, forget * self._weight + n
-        dx, dy = float(x.mean()) - self._mean_x, float((line + bounded).mean()) - self._mean_y
+        dx, dy = sum(x) / n - self._mean_x, (sum(line) + sum(bounded)) / n - self._mean_y
         gain = n / self._weight
         self._mean_x += gain * dx
         self._mean_y += gain * dy
@@ -189,12 +192,12 @@ class StampFit:
             return max(_UNLEARNT_S, 2 * self._period_s)
         return max(_OUTLIER * self._mean_abs_s, 0.5 * self._period_s)
 
-    def _stay_off(self, residual: NDArray[np.float64], x_s: float, deviation_s: float) -> None:
+    def _stay_off(self, residual: list[float], x_s: float, deviation_s: float) -> None:
         """A block far off the line is left out; where half a second stays equally far off, the line begins anew.
 
         A burst after a stall comes nearer all the time; it may take 3 s.
         """
-        n, off_s, before_s = len(residual), float(residual.mean()), self._off_s
+        n, off_s, before_s = len(residual), sum(residual) / len(residual), self._off_s
         self._off_s = off_s
         is_steady = abs(off_s - before_s) < 0.25 * n * self._period_s + self._mean_abs_s
         self._n_steady = self._n_steady + n if is_steady and self._n_off else n
@@ -206,15 +209,15 @@ class StampFit:
         self._weight = self._cxx = self._cxy = 0.0
         self._n_off = self._n_steady = 0
 
-    def _measure(self, residual: NDArray[np.float64]) -> None:
+    def _measure(self, residual: list[float]) -> None:
         """Keep the size of the jitter."""
         n = len(residual)
         forget = math.exp(-n * self._period_s / _SCALE_MEMORY_S)
         self._n_scale = forget * self._n_scale + n
         gain = n / self._n_scale
-        self._mean_abs_s += gain * (float(np.abs(residual).mean()) - self._mean_abs_s)
-        self._mean_square_s2 += gain * (float(residual @ residual) / n - self._mean_square_s2)
-        self._early_s = max(forget * self._early_s, -float(residual.min()))
+        self._mean_abs_s += gain * (sum(map(abs, residual)) / n - self._mean_abs_s)
+        self._mean_square_s2 += gain * (sum(r * r for r in residual) / n - self._mean_square_s2)
+        self._early_s = max(forget * self._early_s, -min(residual))
 
 
 _SETTLE_S = 0.25  # an offset counts from so long after it was measured, so that the order of arrival cannot matter
