@@ -18,7 +18,8 @@ _fitted = {}
 
 @pytest.fixture(autouse=True)
 def few_epochs(monkeypatch):
-    monkeypatch.setattr("decoders.training.loop.EPOCHS", 2)
+    monkeypatch.setattr("decoders.training.loop.MIN_EPOCHS", 2)
+    monkeypatch.setattr("decoders.training.loop.MIN_STEPS", 2)
 
 
 def trained(name, hop=8, n_channels=5, window_s=1.0):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def fit_logistic(
     features: NDArray[np.float64], y: NDArray[np.integer], n_classes: int, *, C: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logistic regression with an L2 penalty on standardised features, classes weighted as if equally frequent.
+    """Logistic regression with an L2 penalty, classes weighted as if equally frequent.
 
     Parameters
     ----------
@@ -28,11 +28,8 @@ def fit_logistic(
     """
     from sklearn.linear_model import LogisticRegression
 
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale[scale == 0] = 1.0
-    model = LogisticRegression(C=C, max_iter=5000, tol=1e-6, class_weight="balanced").fit((features - mean) / scale, y)
-    coef = model.coef_ / scale
-    intercept = model.intercept_ - coef @ mean
+    model = LogisticRegression(C=C, max_iter=5000, tol=1e-6, class_weight="balanced").fit(features, y)
+    coef, intercept = model.coef_, model.intercept_
     if n_classes == 2:  # one row: the log odds of the second class
         coef, intercept = np.concatenate((-coef, coef)) / 2, np.concatenate((-intercept, intercept)) / 2
     return np.ascontiguousarray(coef.T), np.ascontiguousarray(intercept)

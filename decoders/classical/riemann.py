@@ -14,7 +14,7 @@ from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecErro
 from decoders.windowed import Windowed
 
 RANK_TOLERANCE = 1e-6  # directions with less of the largest one's variance are dropped (average reference, splines)
-LOGISTIC_C = 0.01  # of standardised features; 0.003 to 0.03 score alike within a person (R04 <-> R08, 86 people)
+LOGISTIC_C = 10.0  # 1 to 100 score alike within a person (R04 <-> R08 of 86 people); less loses those who are good
 _FLOOR = 1e-10  # of the mean eigenvalue: an empty window stays finite
 
 

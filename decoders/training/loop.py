@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from decoders.spec import Decoder
 
-EPOCHS = 100
+MIN_STEPS = 300  # of the optimiser, where the trials are few
+MIN_EPOCHS = 15  # where they are many
 BATCH = 16
-PEAK_RATE = 5e-3
+PEAK_RATE = 1e-2
 WEIGHT_DECAY = 1e-2
 LABEL_SMOOTHING = 0.1
 CHANNEL_DROPOUT = 0.1
@@ -45,10 +46,11 @@ def train_network(
     counts = torch.bincount(label).clamp(min=1)
     loss_of = nn.CrossEntropyLoss(weight=len(label) / (len(counts) * counts), label_smoothing=LABEL_SMOOTHING)
     n_batches = max(1, len(label) // BATCH)
+    n_epochs = max(MIN_EPOCHS, -(-MIN_STEPS // n_batches))
     optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=EPOCHS * n_batches)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=n_epochs * n_batches)
     network.train()
-    for _ in range(EPOCHS):
+    for _ in range(n_epochs):
         for batch in torch.randperm(len(label)).tensor_split(n_batches):
             logits, _ = decoder.forward(_augmented(signal[batch]), decoder.initial_state(len(batch)), params)
             loss = loss_of(logits[:, -1], label[batch])
