@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from bci.build import (
     session_metadata,
 )
 from bci.config import SessionConfig, to_toml
+from bci.control.gate import with_threshold
 from bci.errors import ConfigError, RolandicError
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
@@ -41,7 +44,7 @@ class LiveResult:
 
     report: dict[str, Any]
     text: str
-    error: Exception | None
+    error: RolandicError | None
 
 
 def run_live(
@@ -109,9 +112,25 @@ def run_live(
     finally:
         if control is not None:
             control.close()
-    report = live_report(engine, model, pipeline, recording=str(recording), model_path=config.model.path)
-    folder.write(folder.report, json.dumps(report, indent=2, default=str) + "\n")
-    return LiveResult(report, report_text(report), engine.error)
+    error = engine.error if engine.error is None else _explained(engine.error, folder)
+    report = live_report(engine, model, pipeline, recorder.report(), model_path=config.model.path)
+    try:
+        folder.write(folder.report, json.dumps(report, indent=2, default=str) + "\n")
+    except RolandicError as problem:  # a full disk; the report is shown all the same
+        error = error or problem
+    return LiveResult(report, report_text(report), error)
+
+
+def _explained(error: Exception, folder: SessionFolder) -> RolandicError:
+    """One line for an error that nobody foresaw; where it comes from is kept in the session's folder."""
+    if isinstance(error, RolandicError):
+        return error
+    path = folder.path / "error.txt"
+    with contextlib.suppress(RolandicError):
+        folder.write(path, "".join(traceback.format_exception(error)))
+    return RolandicError(
+        f"the session ended by an error in the program: {type(error).__name__}: {error}; details in {path}"
+    )
 
 
 def open_sources(config: SessionConfig) -> list[Source]:
@@ -184,12 +203,14 @@ class ControlHandler:
                 model_hash(value)  # whole and unchanged? said at once; loading it takes longer than a reply may
                 threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
             elif action in self.ACTIONS:
+                if action == "threshold":
+                    with_threshold(self._engine.session.settings, float(value))
                 if action == "reset":
                     self._engine.devices.reset()
                 self._inbox.put(Control(action, value=value, by=str(message.get("by", "control socket"))))  # type: ignore[arg-type]
             else:
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
-        except CheckpointError as error:
+        except (CheckpointError, RolandicError, ValueError) as error:
             return {"ok": False, "error": str(error)}
         return {"ok": True}
 

@@ -28,6 +28,7 @@ _UNITS = {
     "T/m": ("t/m",),
 }
 _UNIT_OF = {alias: unit for unit, aliases in _UNITS.items() for alias in aliases}
+RESOLVE_S = 1.0
 LSL_UNITS = {"uV": "microvolts", "mV": "millivolts", "V": "volts"}  # as the XDF meta-data specification spells them
 
 
@@ -141,7 +142,11 @@ def find_stream(
     wanted = {k: v for k, v in (("name", name), ("type", type_), ("source_id", source_id)) if v}
     predicate = " and ".join(f"{key}={quoted(value)}" for key, value in wanted.items())
     asked = " and ".join(f"{key} {value!r}" for key, value in wanted.items()) or "any name"
-    found = pylsl.resolve_bypred(predicate, 1, wait_s) if predicate else pylsl.resolve_streams(wait_s)
+    until_s = pylsl.local_clock() + wait_s
+    found = []
+    while not found and (rest_s := until_s - pylsl.local_clock()) > 0:  # in short turns, for Ctrl-C waits for each
+        turn_s = min(rest_s, RESOLVE_S)
+        found = pylsl.resolve_bypred(predicate, 1, turn_s) if predicate else pylsl.resolve_streams(turn_s)
     if found and predicate:
         found += pylsl.resolve_bypred(predicate, 64, 0.3)  # a second one may answer a little later
     candidates = {info.uid(): (info, spec_from_xml(info.as_xml())) for info in found}

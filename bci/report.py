@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 
 from bci.host.engine import Engine
+from bci.host.recorder import RecorderReport
 from bci.pipeline import Pipeline
 from bci.scoring import Scorer
 from decoders.checkpoint import Model
 
 
-def live_report(engine: Engine, model: Model, pipeline: Pipeline, recording: str, model_path: str) -> dict[str, Any]:
+def live_report(
+    engine: Engine, model: Model, pipeline: Pipeline, recorded: RecorderReport, model_path: str
+) -> dict[str, Any]:
     """The report of a live session; keys are stable (design §12)."""
     counts = engine.counts
     return {
@@ -33,9 +36,13 @@ def live_report(engine: Engine, model: Model, pipeline: Pipeline, recording: str
             for s, n in zip(engine.sources, counts.n_samples, strict=True)
         ],
         "gaps": [msgspec.to_builtins(g) for g in counts.gaps],
+        "troubles": engine.troubles,
         "recorder": engine.recorder.trouble() or "ok",
+        "n_unrecorded": recorded.n_lost,
+        "n_unconfirmed": recorded.n_unconfirmed,
         "ended_because": engine.ended_because,
-        "recording": recording,
+        "recording": recorded.parts[0],
+        "recording_parts": list(recorded.parts),
         "model": model_path,
         "model_hash": model.hash,
         "decoder": model.spec.name,
@@ -55,7 +62,7 @@ def replay_report(scorer: Scorer, n_samples: int, n_hops: int, n_lost: int, n_ga
 
 def report_text(report: dict[str, Any]) -> str:
     """A report for people: what was decided, what was lost, how late it was."""
-    lines = [*_decisions(report), *_samples(report), *_latency(report)]
+    lines = [*_decisions(report), *_samples(report), *_latency(report), *_troubles(report)]
     for key, name in (("recording", "recording"), ("model", "model"), ("ended_because", "ended because")):
         if report.get(key):
             lines.append(f"{name:<16}{report[key]}")
@@ -108,6 +115,17 @@ def _latency(r: dict[str, Any]) -> list[str]:
         )
     lines.append(f"{'signal delay':<16}{r['signal_delay_ms']:.0f} ms (filters and decoder; not latency)")
     return lines
+
+
+def _troubles(r: dict[str, Any]) -> list[str]:
+    said = list(r.get("troubles", ()))
+    for key, what in (("n_unrecorded", "NOT recorded"), ("n_unconfirmed", "perhaps not recorded")):
+        said += [f"{n} samples of {name!r} {what}" for name, n in r.get(key, {}).items()]
+    if len(r.get("recording_parts", ())) > 1:
+        said.append(f"recorded in {len(r['recording_parts'])} parts: {', '.join(r['recording_parts'])}")
+    if r.get("recorder", "ok") != "ok":
+        said.append(f"recorder: {r['recorder']}")
+    return [f"{'trouble' if n == 0 else '':<16}{line}" for n, line in enumerate(said)]
 
 
 _STAGES = {

@@ -54,6 +54,7 @@ from bci.types import (
 
 CLOSE_S = 12.0  # a source drains for at most a few seconds
 TICK_S = 0.05  # the longest that the decode thread waits before it looks at children, silence and the clock
+MAX_TROUBLES = 100
 STAGES = ("arrival", "dequeued", "filtered", "decoded", "gated", "sent", "own", "total")
 LATENCY_LABELS = ("hop", "stamp_s", "arrival_s", "dequeued_s", "filtered_s", "decoded_s", "gated_s", "sent_s")
 
@@ -130,7 +131,9 @@ class Engine:
         self._journal: list[Numbered] = []
         self._rows: dict[str, list[Any]] = {"hops": [], "latency": [], "commands": [], "health": []}
         self._wants_arm = arm
-        self._is_stopping = False
+        self._is_stopping = self._is_broken = False
+        self._waiting: deque[Any] = deque()  # taken from the inbox, not yet handled
+        self._troubles_seen: dict[str, None] = {}
         self._marks: dict[str, float] = {}
         self._arrivals: deque[tuple[int, float, float]] = deque(maxlen=4096)
         self._device_trouble = ""
@@ -152,24 +155,38 @@ class Engine:
                 source.start(lambda event, number=number: self.inbox.put((number, event)))
             started_s = self.now_s()
             while not self._is_stopping:
-                items = self.inbox.take(TICK_S)
+                self._waiting.extend(self.inbox.take(TICK_S))
                 self._dequeued_s = self.now_s()
-                for item in items:
-                    self._handle(item)
+                while self._waiting:
+                    self._handle(self._waiting.popleft())
                     self._advance()
                 self._look_after(self.now_s())
                 if self.seconds is not None and self.now_s() - started_s >= self.seconds:
                     self.stop(f"{self.seconds:g} s are over")
-        except RolandicError as error:
-            self.error = error
-            self.ended_because = str(error)
+        except Exception as error:
+            self._failed(error)
         finally:
-            self._close()
+            try:
+                self._close()
+            except Exception as error:
+                self._failed(error)
+
+    @property
+    def troubles(self) -> list[str]:
+        """Everything that has made health bad, in the order in which it came up."""
+        return list(self._troubles_seen)
 
     def stop(self, why: str) -> None:
         """End the session in order; may be called from a signal handler."""
         self._is_stopping = True
         self.ended_because = self.ended_because or why
+
+    def _failed(self, error: Exception) -> None:
+        """The first error ends the session. After one that nobody foresaw, the session is not asked again."""
+        self._is_broken = self._is_broken or not isinstance(error, RolandicError)
+        if self.error is None:
+            self.error = error
+            self.ended_because = f"{type(error).__name__}: {error}" if self._is_broken else str(error)
 
     def _handle(self, item: Any) -> None:
         if isinstance(item, Control):
@@ -207,6 +224,7 @@ class Engine:
 
     def _samples(self, number: int, pulled: Pulled) -> None:
         first = self.counts.n_samples[number]
+        self.recorder.write(self._recorded[number], pulled.samples, pulled.stamps_s)  # before anything can go wrong
         chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
         if detector := self._detectors[number]:
             for gap in detector.receive(chunk):
@@ -215,7 +233,6 @@ class Engine:
         self.counts.n_samples[number] = first + chunk.n
         if number == 0:
             self._arrivals.append((first + chunk.n - 1, pulled.arrival_s, self._dequeued_s))
-        self.recorder.write(self._recorded[number], chunk.samples, chunk.stamps_s)
 
     def _markers(self, number: int, pulled: Pulled) -> None:
         self.recorder.write(self._recorded[number], pulled.samples, pulled.stamps_s)
@@ -244,13 +261,15 @@ class Engine:
     def _advance(self) -> None:
         """Every block that is ready, one at a time: decode, judge, send; then the books."""
         self.counts.max_backlog_samples = max(self.counts.max_backlog_samples, self.session.timeline.backlog)
-        while self.session.n_ready:
+        while self.session.n_ready and not self._is_broken:
             self._issue(Step(self.session.n_blocks))
             while self.session.n_pending:
                 self._issue(Now(self.now_s()))
                 self._account()
 
     def _issue(self, event: InputEvent) -> None:
+        if self._is_broken:
+            return
         entry: JournalEvent = (
             ChunkRef(event.stream, event.first_index, event.n, event.arrival_s) if isinstance(event, Chunk) else event
         )
@@ -278,6 +297,8 @@ class Engine:
                 self.counts.n_segments += 1
             if isinstance(output, Health) and output.level == "bad":
                 self.devices.neutral("; ".join(output.reasons))
+                if len(self._troubles_seen) < MAX_TROUBLES:
+                    self._troubles_seen |= dict.fromkeys(output.reasons)
             self._rows["health"].append(output)
         self.scorer.receive(output)
         if self.on_output is not None:
@@ -347,8 +368,8 @@ class Engine:
         if (trouble := self.recorder.trouble()) != self._recorder_trouble:
             self._recorder_trouble = trouble
             self._trouble("recorder", "bad" if trouble else "ok", trouble)
-            if trouble:
-                self.recorder.restart()  # only if it has died; the queue is kept
+        if trouble:
+            self.recorder.restart()  # only if it has died, and at most once a second; the queue is kept
         if now_s - self._last_tick_s >= TICK_S:
             self._last_tick_s = now_s
             if now_s - self._marks.get("gated", 0.0) >= 2 * TICK_S:
@@ -367,8 +388,14 @@ class Engine:
         elif state.state == "dead":
             self._issue(Control("disarm", value=f"the device host has died: {state.reason}", by="engine"))
             self.devices.restart()
+        elif state.state == "disarmed" and state.arm_id == self._arm_id and self.session.gate.is_armed:
+            self._issue(Control("disarm", value=state.reason, by="device host"))  # a device failed, or it held too long
         elif state.refused:
             self._issue(Control("disarm", value=f"arming refused: {state.refused}", by="device host"))
+        elif state.state == "held":  # it may be well again by now; the gate must have seen it, to come back slowly
+            self._device_trouble = f"device host holds: {state.reason}"
+            self._trouble("device host", "bad", self._device_trouble)
+            self._issue(Now(self.now_s()))
 
     def _swap(self, request: SwapRequest) -> None:
         try:
@@ -422,8 +449,14 @@ class Engine:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def _close(self) -> None:
-        """Sources first, with what they still hold; then devices (neutral), then the recorder."""
-        self.devices.neutral("the session ends")
+        """Sources first, with what they still hold; then devices (neutral), then the recorder, whatever failed."""
+        with contextlib.ExitStack() as always:
+            for step in (self.inbox.close, self.scorer.finish, self.recorder.close, self._close_devices):
+                always.callback(step)
+            self.devices.neutral("the session ends")
+            self._close_sources()
+
+    def _close_sources(self) -> None:
         closers = [threading.Thread(target=source.close, daemon=True) for source in self.sources]
         for closer in closers:
             closer.start()
@@ -438,15 +471,17 @@ class Engine:
             self._advance()
         if self.session.gate.is_armed:
             self._issue(Control("disarm", by="engine"))
-        self._rows["commands"] += [m for m in self.devices.close() if isinstance(m, Receipt)]
+
+    def _close_devices(self) -> None:
+        for report in self.devices.close():
+            self._rows["commands" if isinstance(report, Receipt) else "health"].append(report)
         self._write_books(self.now_s())
-        self.recorder.close()
-        self.scorer.finish()
-        self.inbox.close()
 
     def _drain(self, timeout_s: float) -> None:
+        self._waiting.extend(self.inbox.take(timeout_s))
         self._dequeued_s = self.now_s()
-        for item in self.inbox.take(timeout_s):
+        while self._waiting:
+            item = self._waiting.popleft()
             if isinstance(item, tuple) and isinstance(item[1], Pulled | Offset):
                 with contextlib.suppress(RolandicError):
                     self._handle(item)

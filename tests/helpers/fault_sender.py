@@ -1,8 +1,8 @@
-"""A sender whose signal says what to do: `python -m tests.helpers.fault_sender NAME [MORE_CHANNELS]`, until it is killed.
+"""A sender whose signal says what to do: `python -m tests.helpers.fault_sender NAME [N_MORE]`, until it is killed.
 
 250 Hz, four channels: ``n`` counts samples from 0, ``L`` and ``R`` hold a 10 Hz wave that is ten times larger while the
-command is left or right (0.6 s, with 0.4 s of rest after it), ``ref`` a small one. `fitted_model` tells them apart for sure.
-With MORE_CHANNELS its shape is another, its name and source_id the same. A line on standard input sends the end marker.
+command is left or right (0.6 s, with 0.4 s of rest after it), ``ref`` a small one. `fitted_model` tells them apart.
+With more channels its shape is another, its name and source_id the same. A line on standard input sends the end marker.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A real session for tests of faults: `bci run`, a sender and a UDP listener; whatever happens, nothing is left running.
+"""A real session for tests of faults: `bci run`, a sender and a UDP listener; nothing is left running after it.
 
 ::
 
@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 
 from bci.recording.folder import parts
+from bci.recording.scan import scan
 from bci.recording.xdf import read_xdf
 from bci.types import Numbered, RecordedStream
 
@@ -106,7 +107,8 @@ class Sender:
 class Live:
     """A running `bci run` and all that belongs to it."""
 
-    def __init__(self, model: Path, name: str, folder: Path, *options: str):
+    def __init__(self, model: Path, name: str, folder: Path, *options: str, program: str = "bci"):
+        self._program = program
         self.name, self.model, self.folder = name, model, folder / "session"
         self._out, self._errors, self._json = folder / "out.txt", folder / "errors.txt", folder / "report.json"
         self.listener = Listener()
@@ -123,7 +125,7 @@ class Live:
         arguments += ["--json", self._json, *options]
         with self._out.open("ab") as out, self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bci", *map(str, arguments)],
+                [sys.executable, "-m", self._program, *map(str, arguments)],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=errors, start_new_session=True,
             )  # fmt: skip
 
@@ -193,10 +195,6 @@ class Live:
 
     # --- doing -------------------------------------------------------------------------------------------------------
 
-    def control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`bci control ...`, to this engine."""
-        return bci("control", *arguments)
-
     def suspend(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
 
@@ -235,9 +233,14 @@ class Live:
         """Health, gate changes, segments, and what the device host said."""
         return [json.loads(line) for line in self.streams(part)["bci-health"].samples]
 
-    def verify(self, *options: str) -> dict[str, Any]:
+    def n_recorded(self, part: int = 0) -> int:
+        """Samples of all streams in a file that is still growing."""
+        found = self.parts()
+        return sum(c.n_samples for c in scan(found[part].read_bytes()).chunks) if len(found) > part else 0
+
+    def verify(self, part: int = 0) -> dict[str, Any]:
         """`bci replay --verify`: no difference, and its report."""
-        replayed = bci("replay", str(self.folder), "--verify", "--json", "-", *options)
+        replayed = bci("replay", str(self.parts()[part]), "--verify", "--json", "-")
         assert replayed.returncode == 0, replayed.stdout + replayed.stderr
         assert replayed.stderr == ""
         result = json.loads(replayed.stdout)
@@ -261,9 +264,9 @@ class Live:
 
 
 @contextlib.contextmanager
-def session(model: Path, name: str, folder: Path, *options: str) -> Iterator[Live]:
+def session(model: Path, name: str, folder: Path, *options: str, program: str = "bci") -> Iterator[Live]:
     """A session of `fault_sender` and `bci run`, with commands as soon as it is armed."""
-    live = Live(model, name, folder, *options)
+    live = Live(model, name, folder, *options, program=program)
     try:
         yield live
     finally:
