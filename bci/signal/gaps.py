@@ -13,6 +13,8 @@ _MAX_WINDOW_S = 1.0  # while the samples still catch up, at most so much
 _RESET_S = 10.0  # a longer jump is another clock
 _JITTERS = 8.0  # a jump is further off the line than so many mean absolute residuals
 _PERIODS = 0.6  # and than so much of a sample
+_TOLERATED_S = 0.008  # a late jump up to this is the sender's manner: the like of it is no jump for a while,
+_MANNERS_S = 60.0  # about so long; otherwise every hiccup of a sender would hold up the hops for 50 ms
 _UNLEARNT_S = 0.06  # threshold until the jitter is known, and least step back that is a reset
 
 
@@ -43,6 +45,7 @@ class GapDetector:
         self._window_s = max(WINDOW_S, 4 / sfreq_hz)
         self._counter, self._modulo = counter_channel, counter_modulo
         self._count: int | None = None  # of the last sample
+        self._tolerance_s = 0.0  # size of recent jumps that were merely late
         self._is_late = False  # stamps ahead of the line are known to be late (decided by the counter)
         self._first_index = -1  # of the jump that waits for its verdict
         self._waiting = np.empty(0)  # stamps from that jump on
@@ -77,7 +80,7 @@ class GapDetector:
         return Gap(self.stream, "unknown", first_index, 0, silent_s, reason)
 
     def _threshold_s(self) -> float:
-        threshold_s = max(_PERIODS * self.fit.period_s, _JITTERS * self.fit.mean_abs_s)
+        threshold_s = max(_PERIODS * self.fit.period_s, _JITTERS * self.fit.mean_abs_s, 1.25 * self._tolerance_s)
         return threshold_s if self.fit.is_learnt else max(threshold_s, _UNLEARNT_S, 2 * self.fit.period_s)
 
     def _back_s(self) -> float:
@@ -97,6 +100,8 @@ class GapDetector:
                 self.fit.step(part[:k])
                 self._first_index, self._waiting = first_index + at + k, stamps_s[at + k :].copy()
                 return self._judge(is_new=True)
+            if len(part) == self.fit.n_to_update:  # the line moves: once a fixed number of samples, however cut
+                self._tolerance_s *= 1 - self.fit.block * self.fit.period_s / _MANNERS_S
             self.fit.step(part)
             at += len(part)
         return []
@@ -125,6 +130,7 @@ class GapDetector:
             self.fit.start_segment(n_lost)
         else:
             gap = Gap(self.stream, "late", first_index, 0, jump_s)
+            self._tolerance_s = max(self._tolerance_s, min(float(off_s[decisive].max()), _TOLERATED_S))
         self.fit.step(stamps_s[decisive])
         return [gap, *self._go_on(n_decisive)]
 

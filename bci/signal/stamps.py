@@ -123,6 +123,11 @@ class StampFit:
         return self._line(np.arange(self._i, self._i + n) * self._period_s)
 
     @property
+    def block(self) -> int:
+        """Samples from one move of the line to the next."""
+        return self._block
+
+    @property
     def n_to_update(self) -> int:
         """How many more samples until the line moves."""
         return self._block - len(self._raw)
