@@ -73,12 +73,13 @@ def receipt(host, id_):
 
 
 def has_ended(pid):
-    try:
-        psutil.Process(pid).wait(WAIT_S)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return False
+    """Whether a process ends in time; an orphan may stay a zombie until somebody reaps it."""
+    end_s = time.monotonic() + WAIT_S
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > end_s:
+                return False
+            time.sleep(0.01)
     return True
 
 
