@@ -129,6 +129,10 @@ class Session:
         """Blocks that a `Step` can compute now."""
         return self.timeline.n_ready
 
+    def settle(self) -> None:
+        """Do what nobody should wait for later; changes no output."""
+        self.timeline.fit.settle()
+
     @property
     def n_pending(self) -> int:
         """Predictions that wait for a `Now`."""

@@ -376,6 +376,10 @@ class Engine:
                 self._issue(Now(now_s))  # the gate must notice silence too
             self.devices.heartbeat(self.session.n_hops, self._age_s(now_s), now_s)
         self._write_books(now_s)
+        self.session.settle()
+        for detector in self._detectors:
+            if detector is not None:
+                detector.fit.settle()
 
     def _age_s(self, now_s: float) -> float:
         return now_s - self._arrivals[-1][1] if self._arrivals else 0.0

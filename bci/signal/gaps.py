@@ -90,19 +90,20 @@ class GapDetector:
 
     def _scan(self, stamps_s: NDArray[np.float64], first_index: int) -> list[Gap]:
         """Follow the line until a sample leaves it."""
-        at, n = 0, len(stamps_s)
-        while at < n:
-            part = stamps_s[at : at + self.fit.n_to_update]
-            off_s = part - self.fit.predict(len(part))
-            threshold_s, back_s = self._threshold_s(), self._back_s()
-            if off_s.max() > threshold_s or off_s.min() < -back_s:
-                k = int(np.flatnonzero((off_s > threshold_s) | (off_s < -back_s))[0])
-                self.fit.step(part[:k])
-                self._first_index, self._waiting = first_index + at + k, stamps_s[at + k :].copy()
-                return self._judge(is_new=True)
-            if len(part) == self.fit.n_to_update:  # the line moves: once a fixed number of samples, however cut
-                self._tolerance_s *= 1 - self.fit.block * self.fit.period_s / _MANNERS_S
-            self.fit.step(part)
+        fit, stamps, at = self.fit, stamps_s.tolist(), 0  # a chunk is short: lists are faster than small arrays
+        while at < len(stamps):
+            part = stamps[at : at + fit.n_to_update]
+            expected_s, period_s = fit.next_s, fit.period_s
+            threshold_s, back_s = self._threshold_s(), -self._back_s()
+            for k, stamp_s in enumerate(part):
+                off_s = stamp_s - (expected_s + k * period_s)
+                if off_s > threshold_s or off_s < back_s:
+                    fit.follow(part[:k])
+                    self._first_index, self._waiting = first_index + at + k, stamps_s[at + k :].copy()
+                    return self._judge(is_new=True)
+            if len(part) == fit.n_to_update:  # the line moves: once a fixed number of samples, however cut
+                self._tolerance_s *= 1 - fit.block * period_s / _MANNERS_S
+            fit.follow(part)
             at += len(part)
         return []
 

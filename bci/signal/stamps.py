@@ -6,6 +6,7 @@ liblsl's own smoothing counts samples, so a lost second moves its stamps by that
 from __future__ import annotations
 
 import math
+from operator import mul
 from statistics import median
 
 import numpy as np
@@ -64,21 +65,25 @@ class StampFit:
     @property
     def period_s(self) -> float:
         """Estimated time between two samples."""
+        self.settle()
         return self._period_s * (1.0 + self._slope)
 
     @property
     def residual_s(self) -> float:
         """Running root mean square of raw stamp minus line."""
+        self.settle()
         return math.sqrt(self._mean_square_s2)
 
     @property
     def mean_abs_s(self) -> float:
         """Running mean absolute residual: the size of the jitter."""
+        self.settle()
         return self._mean_abs_s
 
     @property
     def is_learnt(self) -> bool:
         """Whether half a second has been seen, so that the size of the jitter means something."""
+        self.settle()
         return self._n_scale * self._period_s >= 0.9 * _LEARNT_S
 
     @property
@@ -120,7 +125,21 @@ class StampFit:
         """Where the line expects the next ``n`` stamps, shape (n,), as far as it is known now; NaN before the first."""
         if self._anchor_s is None:
             return np.full(n, np.nan)
-        return self._line(np.arange(self._i, self._i + n) * self._period_s)
+        return self._zero_s + np.arange(self._i, self._i + n, dtype=np.float64) * self.period_s
+
+    @property
+    def next_s(self) -> float:
+        """Where the line expects the next stamp; NaN before the first. The ones after it follow by `period_s`."""
+        if self._anchor_s is None:
+            return math.nan
+        return self._zero_s + self._i * self.period_s
+
+    @property
+    def _zero_s(self) -> float:
+        """Where the line has sample 0; times from it depend on a sample's number only, never on how it came."""
+        self.settle()
+        assert self._anchor_s is not None
+        return self._anchor_s + (self._mean_y - self._slope * self._mean_x)
 
     @property
     def block(self) -> int:
@@ -130,7 +149,24 @@ class StampFit:
     @property
     def n_to_update(self) -> int:
         """How many more samples until the line moves."""
+        self.settle()
         return self._block - len(self._raw)
+
+    def follow(self, stamps_s: list[float]) -> None:
+        """Move the line by at most `n_to_update` stamps, for whom their smoothed times are of no interest."""
+        if not stamps_s:
+            return
+        if self._anchor_s is None:
+            self._anchor_s = stamps_s[0]
+        self.settle()
+        self._raw += stamps_s
+        self._numbers += range(self._i, self._i + len(stamps_s))
+        self._i += len(stamps_s)
+
+    def settle(self) -> None:
+        """Move the line now if a block is full. Whoever asks for times does it too; done early, nobody waits for it."""
+        if len(self._raw) == self._block:
+            self._update()
 
     def step(self, raw_stamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Smooth the next stamps, shape (n,) to (n,), strictly increasing within a segment."""
@@ -140,24 +176,17 @@ class StampFit:
             self._anchor_s = float(raw_stamps_s[0])
         while at < n:
             k = min(n - at, self.n_to_update)
-            smooth[at : at + k] = self._smooth(k)
-            self._last_s = float(smooth[at + k - 1])
-            self._raw += raw_stamps_s[at : at + k].tolist()
-            self._numbers += range(self._i, self._i + k)
-            self._i += k
-            if len(self._raw) == self._block:
-                self._update()
+            smooth[at : at + k] = part = self._smooth(k)
+            self._last_s = float(part[-1])
+            self.follow(raw_stamps_s[at : at + k].tolist())
             at += k
         return smooth
 
     def _smooth(self, n: int) -> NDArray[np.float64]:
         """The line at the next ``n`` samples, but never back behind what was given before the line moved."""
-        i = np.arange(self._i, self._i + n)
-        return np.maximum(self._line(i * self._period_s), self._floor_s + 0.01 * self._period_s * (i - self._floor_i))
-
-    def _line(self, x_s: NDArray[np.floating]) -> NDArray[np.float64]:
-        assert self._anchor_s is not None
-        return self._anchor_s + (x_s + (self._mean_y + self._slope * (x_s - self._mean_x)))
+        i = self._i + np.arange(n)
+        line = self._zero_s + i * self.period_s
+        return np.maximum(line, self._floor_s + 0.01 * self._period_s * (i - self._floor_i))
 
     def _keep_rate(self) -> None:
         """What is known of the rate becomes prior knowledge."""
@@ -165,24 +194,27 @@ class StampFit:
 
     def _update(self) -> None:
         """Move the line by the block that is full."""
-        assert self._anchor_s is not None
         # lists, not arrays: a block is about twenty samples, and this runs twice in every hop's latency
-        x = [i * self._period_s for i in self._numbers]
-        offset_s, slope = self._mean_y - self._slope * self._mean_x, self._slope
-        line = [offset_s + slope * x_s for x_s in x]
-        deviation = [raw - self._anchor_s - x_s for raw, x_s in zip(self._raw, x, strict=True)]
-        residual = [d - on_line for d, on_line in zip(deviation, line, strict=True)]
+        raw, numbers, n = self._raw, self._numbers, len(self._raw)
         self._raw, self._numbers = [], []
         self._floor_s, self._floor_i = self._last_s, self._i - 1
-        n, limit = len(x), self._limit_s()
-        if self.is_learnt and (min(residual) > limit or max(residual) < -limit):
-            self._stay_off(residual, x[-1], median(deviation))
+        level = self._mean_y - self._slope * self._mean_x  # the line is x + level + slope x behind the anchor
+        zero_s, step_s = self._zero_s, self.period_s
+        residual = [stamp_s - (zero_s + i * step_s) for stamp_s, i in zip(raw, numbers, strict=True)]
+        limit = self._limit_s()
+        lowest, highest = min(residual), max(residual)
+        if self.is_learnt and (lowest > limit or highest < -limit):
+            last_x_s = numbers[-1] * self._period_s
+            self._stay_off(residual, last_x_s, level + self._slope * last_x_s + median(residual))
             return
         self._n_off = self._n_steady = 0
-        bounded = [min(max(r, -limit), limit) for r in residual]
+        bounded = residual
+        if lowest < -limit or highest > limit:
+            bounded = [min(max(r, -limit), limit) for r in residual]
+        x_s = sum(numbers) / n * self._period_s
         forget = math.exp(-n * self._period_s / _MEMORY_S)
         old, self._weight = forget * self._weight, forget * self._weight + n
-        dx, dy = sum(x) / n - self._mean_x, (sum(line) + sum(bounded)) / n - self._mean_y
+        dx, dy = x_s - self._mean_x, level + self._slope * x_s + sum(bounded) / n - self._mean_y
         gain = n / self._weight
         self._mean_x += gain * dx
         self._mean_y += gain * dy
@@ -221,7 +253,7 @@ class StampFit:
         self._n_scale = forget * self._n_scale + n
         gain = n / self._n_scale
         self._mean_abs_s += gain * (sum(map(abs, residual)) / n - self._mean_abs_s)
-        self._mean_square_s2 += gain * (sum(r * r for r in residual) / n - self._mean_square_s2)
+        self._mean_square_s2 += gain * (sum(map(mul, residual, residual)) / n - self._mean_square_s2)
         self._early_s = max(forget * self._early_s, -min(residual))
 
 

@@ -155,6 +155,8 @@ class Timeline:
     @property
     def n_ready(self) -> int:
         """Blocks that are complete and whose samples wait for no verdict."""
+        if self._open is None and not self._gaps:
+            return (self._fill + self._n_in - self._at) // self.block
         at, waiting, n_ready = self._at, self._fill, 0
         in_segment = self._n_in_segment + self._fill
         limit = self._limit()
