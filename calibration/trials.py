@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from decoders.spec import FitError
 
@@ -150,5 +151,5 @@ def check_trials(trials: Trials, channels: Sequence[str]) -> None:
         raise FitError(f"channel {_named(channels, constant)} is constant; leave it out with --channels")
 
 
-def _named(channels: Sequence[str], which: ArrayLike) -> str:
-    return ", ".join(channels[i] for i in np.flatnonzero(which))
+def _named(channels: Sequence[str], which: Any) -> str:
+    return ", ".join(np.asarray(channels)[which].tolist())

@@ -219,13 +219,18 @@ def test_directions_without_variance_are_dropped():
     assert np.allclose(pooled, np.eye(5), atol=1e-4)
 
 
-def test_network_aligns_its_input_to_the_identity():
+def test_network_evens_out_its_input():
     from decoders.networks.eegnet import alignment
 
     x = np.random.default_rng(0).normal(size=(4, 5, 200)).astype(np.float32) * np.arange(1, 6)[:, None].astype("f")
     align = alignment(x)
+    before, after = (np.mean([np.cov(t, bias=True) for t in y], axis=0) for y in (x, align @ x))
     assert np.allclose(align, align.T, atol=1e-5)
-    assert np.allclose(np.mean([np.cov(align @ t, bias=True) for t in x], axis=0), np.eye(5), atol=1e-3)
+    assert np.trace(after) / 5 == pytest.approx(1, rel=1e-3)
+    values = np.linalg.eigvalsh(before)
+    evened = values / (values + values.mean())  # a ridge of the mean variance
+    assert np.allclose(np.linalg.eigvalsh(after), evened / evened.mean(), rtol=0.02)
+    assert np.allclose(alignment(x * np.float32(1e-13)) * 1e-13, align, rtol=1e-3, atol=1e-6)
 
 
 # --- runner ----------------------------------------------------------------------------------------------------------

@@ -253,7 +253,8 @@ def card(trained: Trained) -> str:
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
 | input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
-| held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}; chance {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f}) |
+| held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
+| chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
 | temperature | {scores["temperature"]:.3g} |
 | seed | {info["seed"]} |
 

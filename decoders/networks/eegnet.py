@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from decoders.classical.riemann import whitener
 from decoders.engine import use_one_thread
 from decoders.networks.layers.causal import CausalDepthwise, MeanOfLast
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
 from decoders.training.loop import train_network
 
+RIDGE = 1.0
 _KERNEL_S = 0.25
 _FRAME_RATE_HZ = 32.0  # after the first pool: what desynchronisation needs, and no more
 
@@ -143,7 +143,16 @@ class EEGNet(nn.Module):
 
 
 def alignment(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The symmetric matrix that whitens the trials (n, channels, samples); directions without variance stay out."""
-    white = whitener(x)  # rows are eigenvectors over the root of their variance
-    vectors = white / np.linalg.norm(white, axis=1, keepdims=True)
-    return (vectors.T @ white).astype(np.float32)
+    """Symmetric matrix that evens out the directions of the trials (n, channels, samples), at unit mean variance.
+
+    The inverse root of the mean covariance plus ``RIDGE`` times its mean variance. Without the ridge, 64 channels and
+    few trials amplify noise until nothing is learnt (.47 against .58 between two runs of six people).
+    """
+    wide = x.astype(np.float64)
+    wide -= wide.mean(axis=2, keepdims=True)
+    covariance = (wide @ wide.transpose(0, 2, 1)).mean(axis=0) / x.shape[2]
+    variance = np.trace(covariance) / len(covariance)
+    values, vectors = np.linalg.eigh(covariance / variance)
+    whole = (vectors / np.sqrt(np.maximum(values, 0) + RIDGE)) @ vectors.T
+    evened = np.sum(values / (values + RIDGE)) / len(values)
+    return (whole / np.sqrt(evened * variance)).astype(np.float32)
