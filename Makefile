@@ -36,7 +36,7 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/bci bench latency
-	$(BIN)/bci bench command
+	$(BIN)/python scripts/measure_neutral.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -27,7 +27,7 @@ TimeProbeInterval=0.008
 TimeProbeMaxRTT=0.03
 TimeUpdateInterval=1.0
 [log]
-level=-2
+level=-3
 """
 hypothesis.settings.register_profile("rolandic", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("rolandic")

@@ -32,18 +32,3 @@ def latency(
 
     result = measure(seconds, n_channels, sfreq_hz, round(sfreq_hz * hop_ms / 1000))
     emit(result, table(result), json_path, quiet)
-
-
-@command.command(name="command")
-@click.option("--stops", "n_stops", default=20, show_default=True, help="How many emergency stops to time.")
-@output_options
-def command_(n_stops: int, json_path: str | None, quiet: bool) -> None:
-    r"""Decisive hop to datagram, and stop, kill and freeze to neutral, at a UDP listener.
-
-    \b
-    bci bench command --json -
-    """
-    from bci.bench.command import measure, table
-
-    result = measure(n_stops)
-    emit(result, table(result), json_path, quiet)

@@ -255,6 +255,9 @@ class LslSource:
     def _acquire(self) -> None:
         error: Exception | None = None
         try:
+            assert self._inlet is not None
+            if offset := self._inlet.offset(INFO_S):  # before the first sample, so that none is taken for old
+                self._deliver(offset)
             error = self._pull_until_end()
         except Exception as problem:
             error = problem if isinstance(problem, SourceError) else SourceError(f"{self._name}: {problem!r}")
