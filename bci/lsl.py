@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from pathlib import Path
 
 import pylsl
 
@@ -12,7 +13,7 @@ from bci.errors import SourceError
 from bci.types import DTYPES, Channel, StreamSpec
 
 _CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
-if "LSLAPICFG" not in os.environ and not any(os.path.exists(os.path.expanduser(p)) for p in _CONFIGURATIONS):  # noqa: PTH
+if "LSLAPICFG" not in os.environ and not any(Path(p).expanduser().exists() for p in _CONFIGURATIONS):
     # nobody has configured LSL here: keep its own log lines, which say what we say better, off the terminal
     pylsl.util.set_config_content("[log]\nlevel = -3\n")
 
