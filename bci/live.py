@@ -23,7 +23,7 @@ from bci.build import (
 )
 from bci.config import SessionConfig, to_toml
 from bci.control.gate import with_threshold
-from bci.errors import ConfigError, RolandicError
+from bci.errors import ConfigError, RecordingError, RolandicError
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest
@@ -112,7 +112,9 @@ def run_live(
     finally:
         if control is not None:
             control.close()
-    error = engine.error if engine.error is None else _explained(engine.error, folder)
+    error = None if engine.error is None else _explained(engine.error, folder)
+    if error is None and (trouble := recorder.trouble()):
+        error = RecordingError(f"the recording is not whole: {trouble}")
     report = live_report(engine, model, pipeline, recorder.report(), model_path=config.model.path)
     try:
         folder.write(folder.report, json.dumps(report, indent=2, default=str) + "\n")

@@ -32,6 +32,7 @@ WAKE_BYTES = 2**20  # a queue this long is not left until the next wake-up
 BATCH_BYTES = 2**20
 START_S = 20.0
 WAIT_S = 0.25
+STALL_S = 5.0  # what was sent and is not on disk after so long is trouble
 HOLD_S = 2.0  # a loss is said for at least so long, or nobody might see it
 RESTART_S = 1.0  # between attempts
 
@@ -80,7 +81,9 @@ class RecorderProcess:
         # What follows belongs to the sender thread.
         self._n_popped = 0  # bytes off the queue; they count as taken when they have left
         self._encoded: deque[tuple[Item, int, int]] = deque()  # item, samples, bytes
-        self._sent: deque[tuple[int, dict[int, int]]] = deque()  # per batch not yet on disk: samples by stream
+        self._sent: deque[tuple[int, dict[int, int], float]] = (
+            deque()
+        )  # not yet on disk: batch, samples by stream, when
         self._unconfirmed: dict[int, int] = {}
         self._batch = 0
         self._parts: list[Path] = []
@@ -292,7 +295,7 @@ class RecorderProcess:
             _add(self._lost_before, counts)
             return True
         finally:
-            self._sent.append((self._batch, counts))
+            self._sent.append((self._batch, counts, time.monotonic()))
         return self._flush()
 
     def _flush(self) -> bool:
@@ -320,7 +323,7 @@ class RecorderProcess:
         except subprocess.TimeoutExpired:
             self._child.kill()
             code = self._child.wait()
-        n = sum(sum(counts.values()) for _, counts in self._sent)
+        n = sum(sum(counts.values()) for _, counts, _ in self._sent)
         self._forget_sent()
         self._count_taken()
         self._death = (
@@ -332,7 +335,7 @@ class RecorderProcess:
             self._n_taken = self._n_popped
 
     def _forget_sent(self) -> None:
-        for _, counts in self._sent:
+        for _, counts, _ in self._sent:
             _add(self._unconfirmed, counts)
         self._sent.clear()
 
@@ -365,6 +368,9 @@ class RecorderProcess:
         if not self._death and self._status.error:
             said.append(f"the disk does not take the recording ({self._status.error}); it is tried again every second")
         now_s = time.monotonic()
+        if not said and self._sent and now_s - self._sent[0][2] > STALL_S:
+            n_kib = self.n_waiting // 1024
+            said.append(f"the recorder has written nothing for {STALL_S:g} s; {n_kib} KiB wait, nothing is lost yet")
         if now_s - self._overflow_s < HOLD_S or (said and self._status.n_lost):
             lost = ", ".join(f"{n} samples of {name!r}" for name, n in self.report().n_lost.items())
             said.append(f"the queue to the recorder is full; lost so far: {lost}")

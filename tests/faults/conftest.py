@@ -24,5 +24,5 @@ def model(tmp_path_factory):
 def live(model, unique_name, tmp_path):
     """A session that was armed and has commanded."""
     with session(model, unique_name, tmp_path, "--arm") as running:
-        running.wait_for_commands()
+        running.wait_for_commands(5)
         yield running

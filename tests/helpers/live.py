@@ -133,8 +133,9 @@ class Live:
 
     @property
     def errors(self) -> str:
-        """All that was said on standard error."""
-        return self._errors.read_text()
+        """All that was said on standard error; liblsl's own log (``... data_receiver.cpp:375  ERR| ...``) left out."""
+        lines = self._errors.read_text().splitlines(keepends=True)
+        return "".join(line for line in lines if ".cpp:" not in line)
 
     @property
     def text(self) -> str:
