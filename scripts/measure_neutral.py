@@ -108,18 +108,18 @@ def main() -> None:
     if arguments.engine:
         engine(arguments.engine)
     rows = []
+    if not arguments.json:
+        print(f"{'':24s}{'n':>6s}{'p50':>9s}{'p99':>9s}{'max':>9s}  ms")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ROLANDIC_RUNTIME_DIR"] = folder  # other sessions of this person are not ours to stop
         for case in CASES:
             times = np.array([once(case) for _ in range(arguments.n)])
             p50, p99 = np.percentile(times, [50, 99])
             rows.append({"case": case, "n": arguments.n, "p50_ms": p50, "p99_ms": p99, "max_ms": times.max()})
+            if not arguments.json:
+                print(f"{case:24s}{arguments.n:6d}{p50:9.1f}{p99:9.1f}{times.max():9.1f}", flush=True)
     if arguments.json:
         print(json.dumps({"rows": rows}))
-        return
-    print(f"{'':24s}{'n':>6s}{'p50':>9s}{'p99':>9s}{'max':>9s}  ms")
-    for row in rows:
-        print(f"{row['case']:24s}{row['n']:6d}{row['p50_ms']:9.1f}{row['p99_ms']:9.1f}{row['max_ms']:9.1f}")
 
 
 if __name__ == "__main__":
