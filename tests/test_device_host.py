@@ -212,6 +212,20 @@ def test_a_host_that_was_killed_is_dead_and_its_successor_stopped_until_reset(ud
         assert receipt(host, 2).accepted
 
 
+def test_a_restart_tries_until_the_device_is_there_again(tmp_path):
+    with hosted(f"flaky:{tmp_path}", opener="tests.helpers.devices:open_flaky") as host:
+        pid = host.pid
+        host.restart()  # of a living host: nothing
+        (tmp_path / "dead").touch()
+        psutil.Process(pid).kill()
+        until(host, is_state("dead"))
+        host.restart()
+        reports = until(host, is_state("dead"))
+        assert "unplugged" in reports[-1].reason
+        (tmp_path / "dead").unlink()
+        until(host, is_state("stopped"))
+
+
 @posix
 def test_a_host_that_hangs_is_dead_and_nothing_waits_for_it(udp):
     with hosted(udp[1]) as host:

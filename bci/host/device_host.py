@@ -32,6 +32,7 @@ MODULE = "bci.host.device_host_main"
 OPENER = "bci.devices:open_device"
 SILENT_S = 0.5  # a host that says nothing for so long is dead; it says something every 50 ms
 START_S = 20.0
+RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class DeviceHost:
         self._heard_s: float | None = None
         self._reports: deque[Receipt | HostState] = deque()
         self._restarting: threading.Thread | None = None
+        self._is_closing = threading.Event()
 
     @property
     def state(self) -> HostState:
@@ -103,12 +105,12 @@ class DeviceHost:
         self._launch(is_restart=False)
 
     def restart(self) -> None:
-        """Replace a dead host, from a thread of its own. The new one is STOPPED until a person resets it.
+        """Replace a dead host, from a thread of its own that tries until it works; of a living one, nothing happens.
 
-        `poll` tells when it is there; its devices are neutral from then on.
+        The new one is STOPPED until a person resets it. `poll` tells when it is there; its devices are neutral then.
         """
-        if self._restarting is None or not self._restarting.is_alive():
-            self._die("restarting")
+        is_at_it = self._restarting is not None and self._restarting.is_alive()
+        if self._state.state == "dead" and not is_at_it:
             self._restarting = threading.Thread(target=self._restart, name="device-host-restart", daemon=True)
             self._restarting.start()
 
@@ -161,6 +163,7 @@ class DeviceHost:
 
     def close(self) -> list[Receipt | HostState]:
         """Neutral first, then end the process; waits at most a few seconds. Returns what it said last."""
+        self._is_closing.set()
         if self._restarting is not None:
             self._restarting.join(START_S)
         if (link := self._link) is not None:
@@ -204,10 +207,15 @@ class DeviceHost:
 
     def _restart(self) -> None:
         _reap(self._child, 0.2)
-        try:
-            self._launch(is_restart=True)
-        except RolandicError as error:
-            self._note(HostState("dead", str(error)))
+        while not self._is_closing.is_set():
+            try:
+                self._launch(is_restart=True)
+            except RolandicError as error:
+                if str(error) != self._state.reason:
+                    self._note(HostState("dead", str(error)))
+                self._is_closing.wait(RETRY_S)
+            else:
+                return
 
     def _launch(self, *, is_restart: bool) -> None:
         self._child, channel = spawn_child(
