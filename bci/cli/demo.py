@@ -22,7 +22,7 @@ N_CALIBRATION_TRIALS = 40
 @click.command()
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the live session.")
 @click.option(
-    "--skill", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="How well the person does it."
+    "--skill", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="How well the person does it."
 )
 @click.option("--seed", default=1, show_default=True, help="Which person.")
 @click.option("--decoder", default="riemann", show_default=True)
@@ -92,7 +92,11 @@ def _live(person: dict[str, Any], seconds: float, model: Path, session: Path, qu
     from bci.live import run_live
 
     name = f"demo-{uuid.uuid4().hex[:8]}"
-    overrides = {"stream": {"name": name, "wait_s": 30.0}, "model": {"path": str(model)}}
+    overrides = {
+        "stream": {"name": name, "wait_s": 30.0},
+        "model": {"path": str(model)},
+        "gate": {"threshold": 0.9, "dwell_s": 1.0},  # two classes and no rest class: only sure and lasting evidence
+    }
     with _simulated_person(name, person, seconds), _countdown(seconds, quiet):
         live = run_live(
             parse_config("", overrides, where="demo"),
