@@ -21,6 +21,9 @@ from bci.errors import ConfigError
 from bci.types import Command, Control, Health, Prediction
 
 
+FUTURE_S: Final = 0.25  # smoothed stamps may run ahead of the clock by jitter, not by more
+
+
 class GateMode(StrEnum):
     """States of the gate. A command is proposed on the way from DWELL to REFRACTORY."""
 
@@ -302,6 +305,8 @@ def _unusable(settings: GateSettings, state: GateState, prediction: Prediction) 
         return "the prediction is flagged"
     if not prediction.age_s <= settings.max_age_s:
         return "the data are too old"
+    if prediction.age_s < -FUTURE_S:
+        return "the stamps lie in the future"  # then nobody can say how old the data are
     if state.stamp_s is not None and not prediction.stamp_s > state.stamp_s:
         return "stamps went backward"
     if len(prediction.p) != len(settings.classes) or not all(0.0 <= p <= 1.0 for p in prediction.p):

@@ -129,7 +129,8 @@ class Engine:
         self.on_output: Callable[[OutputEvent], None] | None = None
         self._seq = 0
         self._journal: list[Numbered] = []
-        self._rows: dict[str, list[Any]] = {"hops": [], "latency": [], "commands": [], "health": []}
+        # written in this order: where a crash cuts the file, a hop is there only with its command
+        self._rows: dict[str, list[Any]] = {"commands": [], "hops": [], "latency": [], "health": []}
         self._wants_arm = arm
         self._is_stopping = self._is_broken = False
         self._waiting: deque[Any] = deque()  # taken from the inbox, not yet handled
@@ -382,7 +383,7 @@ class Engine:
                 detector.fit.settle()
 
     def _age_s(self, now_s: float) -> float:
-        return now_s - self._arrivals[-1][1] if self._arrivals else 0.0
+        return now_s - self._arrivals[-1][1] if self._arrivals else float("inf")
 
     def _device_host_changed(self, state: HostState) -> None:
         """The gate mirrors the latch; a host that has died is replaced, and the new one is stopped until a reset."""

@@ -1,0 +1,43 @@
+"""Pages that are made from code or data are current."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+from bci.__main__ import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+
+
+def _script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_safety_tables_are_those_of_the_code():
+    page = (ROOT / "docs" / "safety.md").read_text()
+    assert _script("make_safety_tables").with_tables(page) == page, "run: python scripts/make_safety_tables.py"
+
+
+def test_the_readme_names_every_verb():
+    readme = (ROOT / "README.md").read_text()
+    assert [verb for verb in VERBS if f"bci {verb}" not in readme] == []
+
+
+def test_the_shipped_session_is_the_one_of_its_manifest():
+    folder = ROOT / "replay_data"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, entry in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == entry["sha256"], name
+    assert sum(entry["bytes"] for entry in manifest["files"].values()) < 2e6
+
+
+def test_the_shipped_session_replays(capsys):
+    main(["replay", str(ROOT / "replay_data" / "sub-simulated" / "ses-1"), "--verify", "--json", "-"])
+    result = json.loads(capsys.readouterr().out)
+    assert result["n_differences"] == 0
+    assert result["n_commands"] > 0
