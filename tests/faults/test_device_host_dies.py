@@ -14,7 +14,7 @@ def is_refused_until_reset(live, since_s):
     assert bci("control", "reset").returncode == 0
     reset_s = time.monotonic()
     assert bci("control", "arm").returncode == 0
-    live.wait_for_commands(2, reset_s)
+    live.wait_for_commands_again(reset_s, 2)
 
 
 def controls(live):

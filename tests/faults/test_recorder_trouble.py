@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.helpers.live import assert_nothing_missing
+from tests.helpers.live import assert_nothing_missing, bci
 
 
 def test_killed_while_armed(live):
@@ -15,7 +15,7 @@ def test_killed_while_armed(live):
     live.child("recorder").kill()
     live.wait_for_neutral(at_s)
     live.wait_for(lambda: live.n_recorded(1) > 300, "a new part")
-    live.wait_for_commands(1, live.listener.neutrals(at_s)[0][0])
+    live.wait_for_commands_again(live.listener.neutrals(at_s)[0][0])
     assert live.zombies() == []
     assert live.interrupt() == 0
     report = live.report()
@@ -31,6 +31,9 @@ def test_killed_while_armed(live):
     assert n_missing <= 2 * 250  # flushed every half second
     assert report["n_unrecorded"] == {}
     assert report["n_samples"] == len(first) + n_missing + len(second)
+    live.verify(part=0)  # the second part begins in the middle of the events: it can be read, not replayed
+    again = bci("replay", str(live.parts()[1]), "--verify")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert live.errors == ""
 
 
@@ -45,7 +48,7 @@ def test_disk_full_for_a_while(live):
     assert "the disk does not take the recording (File too large)" in reason
     recorder.rlimit(psutil.RLIMIT_FSIZE, (hard, hard))
     back_s = time.monotonic()
-    live.wait_for_commands(1, back_s)
+    live.wait_for_commands_again(back_s)
     assert live.listener.commands(neutral_s)[0][0] - back_s > 0
     assert live.interrupt() == 0
     report = live.report()
@@ -87,7 +90,7 @@ def test_stands_still_and_comes_back(live):
     assert "the recorder has written nothing for 5 s" in live.listener.neutrals(at_s)[0][1]
     recorder.resume()
     back_s = time.monotonic()
-    live.wait_for_commands(1, back_s)
+    live.wait_for_commands_again(back_s)
     assert live.interrupt() == 0
     report = live.report()
     assert (report["recorder"], report["n_unrecorded"], report["n_unconfirmed"]) == ("ok", {}, {})

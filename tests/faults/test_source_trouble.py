@@ -50,7 +50,7 @@ def test_silent_for_a_while_is_late_not_lost(live):
     print(f"SIGSTOP of the sender -> neutral at the listener: {ms:.0f} ms")
     sender.go_on()
     back_s = time.monotonic()
-    live.wait_for_commands(1, back_s)
+    live.wait_for_commands_again(back_s)
     assert live.interrupt() == 0
     report = live.report()
     assert (report["n_samples_lost"], report["n_segments"]) == (0, 1)
@@ -65,7 +65,7 @@ def test_restarted_with_the_same_shape_is_a_new_segment(live):
     live.senders[0].kill()
     live.wait_for_neutral(at_s)
     live.senders.append(Sender(live.name))
-    live.wait_for_commands(2, live.listener.neutrals(at_s)[0][0])
+    live.wait_for_commands_again(live.listener.neutrals(at_s)[0][0], 2)
     assert live.interrupt() == 0
     report = live.report()
     assert report["n_segments"] == 2

@@ -133,9 +133,8 @@ class Live:
 
     @property
     def errors(self) -> str:
-        """All that was said on standard error; liblsl's own log (``... data_receiver.cpp:375  ERR| ...``) left out."""
-        lines = self._errors.read_text().splitlines(keepends=True)
-        return "".join(line for line in lines if ".cpp:" not in line)
+        """All that was said on standard error."""
+        return self._errors.read_text()
 
     @property
     def text(self) -> str:
@@ -152,6 +151,20 @@ class Live:
         self.wait_for(lambda: len(self.listener.commands(since_s)) >= n, f"{n} commands")
         self.remember_family()
         return time.monotonic()
+
+    def wait_for_commands_again(self, since_s: float, n: int = 1) -> None:
+        """Until ``n`` commands have come since then; on a slow machine trouble lasts over 2 s, and it is armed anew."""
+        next_s = time.monotonic() + 6.0  # 2 s of good health, and the first command, before that
+
+        def is_there() -> bool:
+            nonlocal next_s
+            if time.monotonic() > next_s:
+                assert bci("control", "arm").returncode == 0
+                next_s = time.monotonic() + 6.0
+            return len(self.listener.commands(since_s)) >= n
+
+        self.wait_for(is_there, f"{n} commands again")
+        self.remember_family()
 
     def wait_for_neutral(self, since_s: float) -> float:
         """The time between ``since_s`` and the first neutral after it, in ms."""
