@@ -7,6 +7,7 @@ reference, filters, window, hop, decoder) may be repeated here as an expectation
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -40,6 +41,7 @@ class StreamSettings(Section):
     reconnect_s: Positive = 30.0
     max_fill_s: Annotated[float, Field(ge=0, le=1)] = 0.1
     counter_channel: str = Field(default="", description="label of a channel that counts samples")
+    counter_modulo: Annotated[int, Field(ge=2)] | None = Field(default=None, description="where it wraps to 0")
 
 
 class ModelSettings(Section):
@@ -102,6 +104,15 @@ class SessionConfig(Section):
                 "allowed: at most the threshold"
             )
         return self
+
+
+def read_config(path: str, overrides: dict[str, dict[str, Any]] | None = None) -> SessionConfig:
+    """As `parse_config`, from a file."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return parse_config(text, overrides, where=path)
 
 
 def parse_config(

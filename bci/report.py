@@ -27,7 +27,7 @@ def live_report(
         "n_hops": engine.session.n_hops,
         **engine.scorer.summary(),
         "latency_ms": engine.ledger.report(),
-        "age_ms": engine.ages.report()["age"],
+        "age_ms": engine.ages.report().get("age"),
         "max_backlog_samples": counts.max_backlog_samples,
         "signal_delay_ms": 1000 * pipeline.signal_delay_s,
         "stamp_uncertainty_ms": 1000 * engine.session.timeline.fit.uncertainty_s,
@@ -113,6 +113,10 @@ def _latency(r: dict[str, Any]) -> list[str]:
         lines.append(
             f"  {_STAGES.get(stage, stage):<14}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max"))
         )
+    if r.get("age_ms"):
+        age = r["age_ms"]
+        backlog = f"backlog at most {r['max_backlog_samples']} samples"
+        lines.append(f"{'age of data':<16}p50 {age['p50']:.1f} ms, max {age['max']:.1f} ms at the gate; {backlog}")
     lines.append(f"{'signal delay':<16}{r['signal_delay_ms']:.0f} ms (filters and decoder; not latency)")
     return lines
 

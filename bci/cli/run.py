@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from bci.cli.common import emit, output_options
-from bci.config import SessionConfig, parse_config
+from bci.config import SessionConfig, parse_config, read_config
 from bci.errors import ConfigError
 
 
@@ -75,13 +74,6 @@ def command(**options: Any) -> None:
 
 
 def _config(options: dict[str, Any]) -> SessionConfig:
-    path = options["config_path"]
-    text = ""
-    if path:
-        try:
-            text = Path(path).read_text()
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     stream = {
         key: options[key]
         for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")
@@ -95,7 +87,8 @@ def _config(options: dict[str, Any]) -> SessionConfig:
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},
     }
-    config = parse_config(text, overrides, where=path or "options")
+    path = options["config_path"]
+    config = read_config(path, overrides) if path else parse_config("", overrides, where="options")
     if not config.model.path:
         raise ConfigError("no model: give --model DIR, or model.path in session.toml; `bci train` makes one")
     chosen = [config.stream.name, config.stream.type, config.stream.source_id, config.stream.recording]

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bci.cli.common import emit, output_options, progress
+from bci.config import read_config
 from bci.errors import ConfigError
 
 _SEVERAL = ("--labels", "--channels")  # options that take all values up to the next option
@@ -30,10 +31,30 @@ class SeveralValues(click.Command):
         return super().parse_args(ctx, spread)
 
 
+def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
+    """Take what ``[model]`` and ``[stream]`` of a session.toml say for what the command line does not."""
+    if not path:
+        return
+    config = read_config(path)
+    model, stream = config.model, config.stream
+    named = {"bandpass_hz": "bandpass", "notch_hz": "notch", "window_s": "window", "hop_s": "hop"}
+    settings = {named.get(key, key): value for key, value in model.model_dump(exclude={"path"}).items()}
+    settings |= {"stream": stream.name or None, "unit": stream.unit or None}
+    ctx.default_map = {key: value for key, value in settings.items() if value is not None}
+
+
 @click.command(cls=SeveralValues)
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
 @click.option(
     "--labels", multiple=True, required=True, metavar="MARKER=CLASS ...", help="Which marker cues which class."
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_defaults_from,
+    help="session.toml: its settings of model and stream stand for options that are not given.",
 )
 @click.option("--out", required=True, metavar="MODEL", help="Folder to write; an older model there is replaced.")
 @click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet.")

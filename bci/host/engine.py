@@ -512,4 +512,5 @@ def _detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDetect
     counter = config.stream.counter_channel if number == 0 else ""
     if counter and counter not in spec.labels:
         raise ConfigError(f"stream.counter_channel = {counter!r}: the stream has channels {', '.join(spec.labels)}")
-    return GapDetector(number, spec.sfreq_hz, spec.labels.index(counter) if counter else None)
+    channel = spec.labels.index(counter) if counter else None
+    return GapDetector(number, spec.sfreq_hz, channel, config.stream.counter_modulo if counter else None)
