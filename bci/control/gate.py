@@ -20,7 +20,6 @@ from msgspec.structs import replace
 from bci.errors import ConfigError
 from bci.types import Command, Control, Health, Prediction
 
-
 FUTURE_S: Final = 0.25  # smoothed stamps may run ahead of the clock by jitter, not by more
 
 
