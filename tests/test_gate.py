@@ -206,6 +206,15 @@ def test_nobody_above_release_is_a_rest_decision_where_there_is_no_rest_class():
     assert gate.state.name is GateMode.ARMED
 
 
+def test_rest_can_be_seen_even_where_release_lies_below_chance():
+    gate = Gate(GateSettings(classes=("left", "right"), threshold=0.6, release=0.48), armed=False)
+    gate.hop((0.5, 0.5))
+    gate.control("arm")
+    gate.hop((0.58, 0.42), health=BAD)
+    assert gate.hop((0.58, 0.42), 40) is GateMode.RECOVERING
+    assert gate.hop((0.54, 0.46)) is GateMode.ARMED
+
+
 @pytest.mark.parametrize("trouble", [{"health": BAD}, {"flags": 4}, {"age_s": 1.0}])
 def test_trouble_while_recovering_begins_the_wait_again(trouble):
     gate = Gate()

@@ -204,7 +204,8 @@ def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now
 
     if state.name is GateMode.RECOVERING:
         good_since_s = now_s if state.good_since_s is None else state.good_since_s
-        has_rested = state.has_rested or not commands or p[best] < release
+        # the best class is never below chance: with a release near it, rest would never be seen
+        has_rested = state.has_rested or not commands or p[best] < max(release, (threshold + 1 / len(p)) / 2)
         state = replace(state, good_since_s=good_since_s, has_rested=has_rested)
         if not (has_rested and now_s - good_since_s >= settings.resume_s):
             return state, None, ()
