@@ -24,6 +24,7 @@ from bci.build import (
 from bci.config import SessionConfig, to_toml
 from bci.control.gate import with_threshold
 from bci.errors import ConfigError, RecordingError, RolandicError
+from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest
@@ -91,9 +92,11 @@ def run_live(
         devices = DeviceHost(list(config.devices.urls), host_settings(config), session=str(folder.path))
         devices.start()
         inbox = Inbox()
-        session = build_session(config, spec, pipelines, model.hash, mark=lambda stage: engine.mark(stage))
+        stopwatch = Stopwatch(now_s)
+        session = build_session(config, spec, pipelines, model.hash, mark=stopwatch.mark)
+        scorer = build_scorer(model, spec.sfreq_hz)
         engine = Engine(
-            config, session, pipelines, sources, recorder, devices, inbox, build_scorer(model, spec.sfreq_hz), now_s,
+            config, session, pipelines, sources, recorder, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
         )  # fmt: skip
         handler = ControlHandler(engine, inbox, folder, spec)

@@ -11,26 +11,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-
-import msgspec
-import numpy as np
 
 from bci.config import SessionConfig
 from bci.control.host_table import HostState
 from bci.errors import ConfigError, RolandicError, SourceError
+from bci.host.books import Books, Counts, Stopwatch
 from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
-from bci.host.latency import LatencyLedger
 from bci.ports import END_MARKER, Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
 from bci.scoring import Scorer
 from bci.session import Pipeline, Session, check_swap
 from bci.signal.gaps import GapDetector
 from bci.types import (
-    Channel,
     Chunk,
-    ChunkRef,
     ClockOffset,
     Command,
     Control,
@@ -39,10 +34,8 @@ from bci.types import (
     Health,
     HealthChange,
     InputEvent,
-    JournalEvent,
     Marker,
     Now,
-    Numbered,
     OutputEvent,
     Prediction,
     Receipt,
@@ -54,9 +47,6 @@ from bci.types import (
 
 CLOSE_S = 12.0  # a source drains for at most a few seconds
 TICK_S = 0.05  # the longest that the decode thread waits before it looks at children, silence and the clock
-MAX_TROUBLES = 100
-STAGES = ("arrival", "dequeued", "filtered", "decoded", "gated", "sent", "own", "total")
-LATENCY_LABELS = ("hop", "stamp_s", "arrival_s", "dequeued_s", "filtered_s", "decoded_s", "gated_s", "sent_s")
 
 
 @dataclass(frozen=True)
@@ -68,20 +58,6 @@ class SwapRequest:
     source: str
 
 
-@dataclass
-class Counts:
-    """What the acquisition saw, stream by stream."""
-
-    n_samples: list[int]
-    n_lost: int = 0
-    n_gaps: int = 0
-    n_late: int = 0
-    n_segments: int = 0
-    max_backlog_samples: int = 0
-    max_age_s: float = 0.0
-    gaps: list[Gap] = field(default_factory=list)
-
-
 class Engine:
     """Runs one session until its stream ends, ``seconds`` have passed, or `stop` is called.
 
@@ -91,6 +67,8 @@ class Engine:
         The primary stream first; then markers and other streams in any order.
     recorder, devices
         Already started; the engine closes them in order: sources, devices (neutral), recorder.
+    stopwatch
+        Whose ``mark`` was given to the session.
     now_s
         The LSL clock.
     """
@@ -105,47 +83,28 @@ class Engine:
         devices: DeviceHost,
         inbox: Inbox,
         scorer: Scorer,
+        stopwatch: Stopwatch,
         now_s: Callable[[], float],
         *,
         metadata: str = "",
         arm: bool = False,
         seconds: float | None = None,
     ):
-        self.config, self.session, self.pipelines = config, session, pipelines
-        self.sources, self.recorder, self.devices, self.inbox, self.scorer = (
-            list(sources),
-            recorder,
-            devices,
-            inbox,
-            scorer,
-        )
-        self.now_s = now_s
-        self.seconds = seconds
-        self.ledger = LatencyLedger(STAGES)
-        self.ages = LatencyLedger(("age",))
+        self.session, self.pipelines, self.sources = session, pipelines, list(sources)
+        self.recorder, self.devices, self.inbox, self.scorer = recorder, devices, inbox, scorer
+        self.now_s, self.seconds = now_s, seconds
+        self.stopwatch = stopwatch
         self.counts = Counts([0] * len(self.sources))
+        self.books = Books(recorder, [s.spec for s in self.sources], session.pipeline.classes, metadata)
         self.error: Exception | None = None
         self.ended_because = ""
-        self.on_output: Callable[[OutputEvent], None] | None = None
-        self._seq = 0
-        self._journal: list[Numbered] = []
-        # written in this order: where a crash cuts the file, a hop is there only with its command
-        self._rows: dict[str, list[Any]] = {"commands": [], "hops": [], "latency": [], "health": []}
         self._wants_arm = arm
         self._is_stopping = self._is_broken = False
         self._waiting: deque[Any] = deque()  # taken from the inbox, not yet handled
-        self._troubles_seen: dict[str, None] = {}
-        self._marks: dict[str, float] = {}
-        self._arrivals: deque[tuple[int, float, float]] = deque(maxlen=4096)
-        self._device_trouble = ""
-        self._recorder_trouble = ""
-        self._last_tick_s = 0.0
-        self._judged: Prediction | None = None
-        self._dequeued_s = 0.0
-        self._sent_s = 0.0
+        self._dequeued_s = self._last_tick_s = 0.0
+        self._device_trouble = self._recorder_trouble = ""
         self._arm_id = 0
         self._detectors = [_detector(n, source.spec, config) for n, source in enumerate(self.sources)]
-        self._open_recording(metadata)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -171,11 +130,6 @@ class Engine:
                 self._close()
             except Exception as error:
                 self._failed(error)
-
-    @property
-    def troubles(self) -> list[str]:
-        """Everything that has made health bad, in the order in which it came up."""
-        return list(self._troubles_seen)
 
     def stop(self, why: str) -> None:
         """End the session in order; may be called from a signal handler."""
@@ -206,7 +160,7 @@ class Engine:
             else:
                 self._samples(number, event)
         elif isinstance(event, Offset):
-            self.recorder.offset(self._recorded[number], event)
+            self.books.offset(number, event)
             self._issue(ClockOffset(number, event.collected_s, event.offset_s, event.uncertainty_s))
         elif isinstance(event, Silent):
             if self.ended_because:  # it said that it is done
@@ -225,7 +179,7 @@ class Engine:
 
     def _samples(self, number: int, pulled: Pulled) -> None:
         first = self.counts.n_samples[number]
-        self.recorder.write(self._recorded[number], pulled.samples, pulled.stamps_s)  # before anything can go wrong
+        self.books.raw(number, pulled)
         chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
         if detector := self._detectors[number]:
             for gap in detector.receive(chunk):
@@ -233,10 +187,10 @@ class Engine:
         self._issue(chunk)
         self.counts.n_samples[number] = first + chunk.n
         if number == 0:
-            self._arrivals.append((first + chunk.n - 1, pulled.arrival_s, self._dequeued_s))
+            self.stopwatch.arrived(first + chunk.n - 1, pulled.arrival_s, self._dequeued_s)
 
     def _markers(self, number: int, pulled: Pulled) -> None:
-        self.recorder.write(self._recorded[number], pulled.samples, pulled.stamps_s)
+        self.books.raw(number, pulled)
         self.counts.n_samples[number] += len(pulled.stamps_s)
         for row, stamp_s in zip(pulled.samples, pulled.stamps_s.tolist(), strict=True):
             label = row[0] if isinstance(row, list) else str(row[0])
@@ -266,90 +220,53 @@ class Engine:
             self._issue(Step(self.session.n_blocks))
             while self.session.n_pending:
                 self._issue(Now(self.now_s()))
-                self._account()
+                if (row := self.stopwatch.lap()) is not None:
+                    self.books.latency.append(row)
 
     def _issue(self, event: InputEvent) -> None:
         if self._is_broken:
             return
-        entry: JournalEvent = (
-            ChunkRef(event.stream, event.first_index, event.n, event.arrival_s) if isinstance(event, Chunk) else event
-        )
-        self._journal.append(Numbered(self._seq, entry))
-        self._seq += 1
+        self.books.event(event)
         for output in self.session.receive(event):
             self._carry_out(output)
 
     def _carry_out(self, output: OutputEvent) -> None:
         if isinstance(output, Command):
             self.devices.send(output)
-            self._sent_s = self.now_s()
-            self._rows["commands"].append(output)
+            self.stopwatch.sent()
+            self.books.commands.append(output)
         elif isinstance(output, Prediction):
             self._predicted(output)
-        elif isinstance(output, GateChange):
+        else:
+            self._changed(output)
+            self.books.health.append(output)
+        self.scorer.receive(output)
+
+    def _predicted(self, prediction: Prediction) -> None:
+        self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
+        self.stopwatch.judged(prediction)
+        self.books.hops.append(prediction)
+        if self._wants_arm and prediction.flags == 0 and self.session.health.level != "bad":
+            self._wants_arm = False
+            self.inbox.put(Control("arm", by="command line"))
+
+    def _changed(self, output: OutputEvent) -> None:
+        """What a change of the gate, of health or of the segment means for the devices and the counts."""
+        if isinstance(output, GateChange):
             if output.state in ("disarmed", "stopped"):
                 self.devices.disarm()
             elif output.arm_id != self._arm_id:
                 self.devices.arm(output.arm_id)
             self._arm_id = output.arm_id
-            self._rows["health"].append(output)
-        else:
-            if isinstance(output, SegmentStarted):
-                self.counts.n_segments += 1
-            if isinstance(output, Health) and output.level == "bad":
-                self.devices.neutral("; ".join(output.reasons))
-                if len(self._troubles_seen) < MAX_TROUBLES:
-                    self._troubles_seen |= dict.fromkeys(output.reasons)
-            self._rows["health"].append(output)
-        self.scorer.receive(output)
-        if self.on_output is not None:
-            self.on_output(output)
-
-    def _predicted(self, prediction: Prediction) -> None:
-        self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
-        self._rows["hops"].append(prediction)
-        self.ages.record("age", prediction.age_s)
-        self.counts.max_age_s = max(self.counts.max_age_s, prediction.age_s)
-        if self._wants_arm and prediction.flags == 0 and self.session.health.level != "bad":
-            self._wants_arm = False
-            self.inbox.put(Control("arm", by="command line"))
-        self._judged = prediction
-
-    def mark(self, stage: str) -> None:
-        """Given to the session: when a stage ended."""
-        self._marks[stage] = self.now_s()
-
-    def _account(self) -> None:
-        """The latency of the hop that was just judged and, where it commanded, sent."""
-        prediction = self._judged
-        if prediction is None:
-            return
-        while len(self._arrivals) > 1 and self._arrivals[0][0] < prediction.sample_index:
-            self._arrivals.popleft()
-        _, arrival_s, dequeued_s = self._arrivals[0]
-        filtered_s, decoded_s, gated_s = self._marks["filtered"], self._marks["decoded"], self._marks["gated"]
-        record = self.ledger.record
-        record("arrival", arrival_s - prediction.stamp_s)
-        record("dequeued", dequeued_s - arrival_s)
-        record("filtered", filtered_s - dequeued_s)
-        record("decoded", decoded_s - filtered_s)
-        record("gated", gated_s - decoded_s)
-        record("own", gated_s - arrival_s)
-        record("total", gated_s - prediction.stamp_s)
-        if self._sent_s:
-            record("sent", self._sent_s - gated_s)
-        self._rows["latency"].append(
-            (prediction.hop, prediction.stamp_s, arrival_s, dequeued_s, filtered_s, decoded_s, gated_s, self._sent_s)
-        )
-        self._judged, self._sent_s = None, 0.0
+        elif isinstance(output, Health) and output.level == "bad":
+            self.devices.neutral("; ".join(output.reasons))
+            self.counts.trouble(output.reasons)
+        elif isinstance(output, SegmentStarted):
+            self.counts.n_segments += 1
 
     def _gap(self, gap: Gap) -> None:
         if gap.verdict != "open":
-            self.counts.n_gaps += gap.verdict != "late"
-            self.counts.n_late += gap.verdict == "late"
-            self.counts.n_lost += gap.n if gap.stream == 0 else 0
-            if len(self.counts.gaps) < 1000:
-                self.counts.gaps.append(gap)
+            self.counts.gap(gap)
         self._issue(gap)
 
     def _trouble(self, source: str, level: str, reason: str = "") -> None:
@@ -360,7 +277,7 @@ class Engine:
     def _look_after(self, now_s: float) -> None:
         for message in self.devices.poll(now_s):
             if isinstance(message, Receipt):
-                self._rows["commands"].append(message)
+                self.books.commands.append(message)
             else:
                 self._device_host_changed(message)
         if (trouble := self.devices.trouble) != self._device_trouble:
@@ -373,21 +290,18 @@ class Engine:
             self.recorder.restart()  # only if it has died, and at most once a second; the queue is kept
         if now_s - self._last_tick_s >= TICK_S:
             self._last_tick_s = now_s
-            if now_s - self._marks.get("gated", 0.0) >= 2 * TICK_S:
+            if now_s - self.stopwatch.gated_s >= 2 * TICK_S:
                 self._issue(Now(now_s))  # the gate must notice silence too
-            self.devices.heartbeat(self.session.n_hops, self._age_s(now_s), now_s)
-        self._write_books(now_s)
+            self.devices.heartbeat(self.session.n_hops, now_s - self.stopwatch.arrival_s, now_s)
+        self.books.write(now_s)
         self.session.settle()
         for detector in self._detectors:
             if detector is not None:
                 detector.fit.settle()
 
-    def _age_s(self, now_s: float) -> float:
-        return now_s - self._arrivals[-1][1] if self._arrivals else float("inf")
-
     def _device_host_changed(self, state: HostState) -> None:
         """The gate mirrors the latch; a host that has died is replaced, and the new one is stopped until a reset."""
-        self._rows["health"].append(state)
+        self.books.health.append(state)
         if state.state == "stopped" and self.session.gate.name != "stopped":
             self._issue(Control("stopped", value=state.reason, by="device host"))
         elif state.state == "dead":
@@ -410,46 +324,6 @@ class Engine:
             return
         self.pipelines[request.model_hash] = request.pipeline
         self._issue(Swap(request.model_hash, request.source))
-
-    # --- recording ---------------------------------------------------------------------------------------------------
-
-    def _open_recording(self, metadata: str) -> None:
-        own = self.recorder.open_stream
-        self._recorded = [own(source.spec) for source in self.sources]
-        hop_labels = (
-            "hop",
-            "sample_index",
-            "stamp_s",
-            "age_s",
-            "flags",
-            *(f"p_{c}" for c in self.session.pipeline.classes),
-        )
-        self._own = {
-            "events": own(_own_stream("bci-events", ("event",), "string"), metadata),
-            "hops": own(_own_stream("bci-hops", hop_labels, "double64")),
-            "commands": own(_own_stream("bci-commands", ("command",), "string")),
-            "health": own(_own_stream("bci-health", ("health",), "string")),
-            "latency": own(_own_stream("bci-latency", LATENCY_LABELS, "double64")),
-        }
-
-    def _write_books(self, now_s: float) -> None:
-        """After the decisions: hand the journal and the outputs to the recorder's queue."""
-        if self._journal:
-            lines = [[_json(entry)] for entry in self._journal]
-            self._journal.clear()
-            self.recorder.write(self._own["events"], lines, np.full(len(lines), now_s))
-        for name, rows in self._rows.items():
-            if not rows:
-                continue
-            if name == "hops":
-                data = np.array([(r.hop, r.sample_index, r.stamp_s, r.age_s, r.flags, *r.p) for r in rows])
-                self.recorder.write(self._own[name], data, data[:, 2])
-            elif name == "latency":
-                data = np.array(rows)
-                self.recorder.write(self._own[name], data, data[:, 1])
-            else:
-                self.recorder.write(self._own[name], [[_json(r)] for r in rows], np.full(len(rows), now_s))
-            rows.clear()
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -479,8 +353,8 @@ class Engine:
 
     def _close_devices(self) -> None:
         for report in self.devices.close():
-            self._rows["commands" if isinstance(report, Receipt) else "health"].append(report)
-        self._write_books(self.now_s())
+            (self.books.commands if isinstance(report, Receipt) else self.books.health).append(report)
+        self.books.write(self.now_s())
 
     def _drain(self, timeout_s: float) -> None:
         self._waiting.extend(self.inbox.take(timeout_s))
@@ -491,19 +365,7 @@ class Engine:
                 with contextlib.suppress(RolandicError):
                     self._handle(item)
                     self._advance()
-        self._write_books(self.now_s())
-
-
-_encode = msgspec.json.Encoder().encode
-
-
-def _json(record: Any) -> str:
-    return _encode(record).decode()
-
-
-def _own_stream(name: str, labels: tuple[str, ...], format_: Any) -> StreamSpec:
-    channels = tuple(Channel(label, "Misc") for label in labels)
-    return StreamSpec(name=name, type="rolandic", source_id=name, format=format_, channels=channels)
+        self.books.write(self.now_s())
 
 
 def _detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDetector | None:

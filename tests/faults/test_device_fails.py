@@ -13,6 +13,7 @@ import pylsl
 from bci.build import build_scorer, build_session, fit_to_stream, load
 from bci.config import parse_config
 from bci.control.host_table import HostState
+from bci.host.books import Stopwatch
 from bci.host.engine import Engine
 from bci.host.inbox import Inbox
 from bci.ports import Ended, Pulled
@@ -109,13 +110,12 @@ def test_the_gate_is_disarmed_with_its_host(model):
     pipelines = {loaded.hash: fit_to_stream(loaded, Source.spec)}
     config = parse_config("[gate]\nthreshold = 0.6\ndwell_s = 0.06\nrefractory_s = 0.2\n")
     source, recorder, host, inbox = Source(), Recorder(), Host(), Inbox()
-    session = build_session(config, Source.spec, pipelines, loaded.hash, mark=lambda stage: engine.mark(stage))
+    stopwatch, scorer, outputs = Stopwatch(pylsl.local_clock), build_scorer(loaded, SFREQ_HZ), []
+    scorer.receive = outputs.append
+    session = build_session(config, Source.spec, pipelines, loaded.hash, mark=stopwatch.mark)
     engine = Engine(
-        config, session, pipelines, [source], recorder, host, inbox, build_scorer(loaded, SFREQ_HZ),
-        pylsl.local_clock, arm=True,
-    )  # fmt: skip
-    outputs = []
-    engine.on_output = outputs.append
+        config, session, pipelines, [source], recorder, host, inbox, scorer, stopwatch, pylsl.local_clock, arm=True
+    )
 
     def rearm_and_end():
         until_s = time.monotonic() + 30
