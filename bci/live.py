@@ -189,7 +189,7 @@ def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> Ses
 class ControlHandler:
     """What `bci control`, and a person at the terminal, may ask of the running session."""
 
-    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap")
+    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status")
 
     def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, spec: StreamSpec):
         self._engine, self._inbox, self._folder, self._spec = engine, inbox, folder, spec
@@ -207,6 +207,8 @@ class ControlHandler:
             if action == "swap":
                 model_hash(value)  # whole and unchanged? said at once; loading it takes longer than a reply may
                 threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
+            elif action == "status":
+                return {"ok": True, **self._status()}
             elif action in self.ACTIONS:
                 if action == "threshold":
                     with_threshold(self._engine.session.settings, float(value))
@@ -218,6 +220,18 @@ class ControlHandler:
         except (CheckpointError, RolandicError, ValueError) as error:
             return {"ok": False, "error": str(error)}
         return {"ok": True}
+
+    def _status(self) -> dict[str, Any]:
+        session = self._engine.session
+        return {
+            "gate": session.gate.name.value,
+            "is_armed": session.gate.is_armed,
+            "health": session.health.level,
+            "reasons": list(session.health.reasons),
+            "n_hops": session.n_hops,
+            "model_hash": session.pipeline.model_hash,
+            "session": str(self._folder.path),
+        }
 
     def _swap(self, path: str) -> None:
         """Read, check, warm up and store a model; only then may it take over."""

@@ -81,10 +81,11 @@ def _decisions(r: dict[str, Any]) -> list[str]:
         lines.append(f"{'':<16}kappa {r['kappa']:.2f}, ITR {r['itr_bits_per_min']:.1f} bits/min")
     else:
         lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
-    false = r["false_commands_per_min"]
-    text = f"{r['n_commands']} sent, {r['n_false_commands']} false"
-    if false is not None:
-        text += f" ({false:.2f} a minute)"
+    text = f"{r['n_commands']} sent"
+    if r["n_false_commands"] is not None:
+        text += f", {r['n_false_commands']} false"
+    if r["false_commands_per_min"] is not None:
+        text += f" ({r['false_commands_per_min']:.2f} a minute)"
     if r["time_to_command_s"] is not None:
         text += f", time to command {r['time_to_command_s']:.2f} s"
     return [*lines, f"{'commands':<16}{text}"]

@@ -111,6 +111,7 @@ class Scorer:
     def summary(self) -> dict[str, Any]:
         """The part of a report that is about decisions; abstentions count as wrong and are also given apart."""
         n = len(self.trials)
+        n_false = self.n_false_commands if n else None  # without a cue nobody can say what was meant
         decided = [t for t in self.trials if t.p]
         right = [t for t in decided if self.classes[int(np.argmax(t.p))] == t.label]
         result: dict[str, Any] = {
@@ -124,8 +125,8 @@ class Scorer:
             "kappa": None,
             "itr_bits_per_min": None,
             "n_commands": self.n_commands,
-            "n_false_commands": self.n_false_commands,
-            "false_commands_per_min": self.n_false_commands / self.minutes if self.minutes > 0 else None,
+            "n_false_commands": n_false,
+            "false_commands_per_min": n_false / self.minutes if n_false is not None and self.minutes > 0 else None,
             "time_to_command_s": float(np.median(self.time_to_command_s)) if self.time_to_command_s else None,
         }
         if n:

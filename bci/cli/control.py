@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
 from bci.cli.common import emit, output_options
 from bci.errors import ConfigError, RolandicError
-from bci.host.control_socket import send_control
-from bci.host.runtime import is_alive, published, runtime_dir, withdraw
+from bci.host.control_socket import Message, send_control
+from bci.host.runtime import Entry, is_alive, published, runtime_dir, withdraw
 
-ACTIONS = ("arm", "disarm", "pause", "resume", "reset", "threshold", "swap", "note")
+ACTIONS = ("status", "arm", "disarm", "pause", "resume", "reset", "threshold", "swap", "note")
+ARM_S = 1.0  # the gate answers at its next hop
 _TAKES = {"threshold": "a probability", "swap": "a model folder", "note": "a text"}
 
 
@@ -21,7 +23,7 @@ _TAKES = {"threshold": "a probability", "swap": "a model folder", "note": "a tex
 @click.option("--pid", type=int, help="Process of the engine, where several sessions run.")
 @output_options
 def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str | None, quiet: bool) -> None:
-    """Arm, disarm, pause, resume, reset after a stop, threshold P, swap MODEL, or note TEXT.
+    """Status, arm, disarm, pause, resume, reset after a stop, threshold P, swap MODEL, or note TEXT.
 
     Example: bci control note electrode C3 fixed
     """
@@ -41,7 +43,29 @@ def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str
         listed = ", ".join(f"{entry.pid} ({entry.session or 'no folder'})" for entry in engines)
         raise ConfigError(f"{len(engines)} sessions run here: {listed}; name one by --pid")
     reply = send_control(engines[0], {"action": action, "value": text})
-    emit({"action": action, "value": text, **reply}, f"{action}: done", json_path, quiet)
+    if action == "arm":
+        reply = _wait_until_armed(engines[0])
+    emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
+
+
+def _wait_until_armed(engine: Entry) -> Message:
+    """The gate decides; say so if it refused."""
+    until_s = time.monotonic() + ARM_S
+    while not (reply := send_control(engine, {"action": "status"}))["is_armed"]:
+        if time.monotonic() > until_s:
+            why = (
+                "it is stopped: bci control reset first" if reply["gate"] == "stopped" else "; ".join(reply["reasons"])
+            )
+            raise RolandicError(f"not armed: {why or 'the gate gave no reason; try again'}")
+        time.sleep(0.02)
+    return reply
+
+
+def _said(action: str, reply: Message) -> str:
+    if action != "status":
+        return f"{action}: done"
+    reasons = f" ({'; '.join(reply['reasons'])})" if reply["reasons"] else ""
+    return f"gate {reply['gate']}, health {reply['health']}{reasons}, {reply['n_hops']} hops, {reply['session']}"
 
 
 def _checked(action: str, text: str) -> str:

@@ -8,7 +8,9 @@ from tests.helpers.live import assert_nothing_missing, bci
 
 def is_refused_until_reset(live, since_s):
     """Arm in vain; then reset and arm, and wait for commands."""
-    assert bci("control", "arm").returncode == 0  # asked, but the gate refuses
+    refused = bci("control", "arm")
+    assert refused.returncode == 1
+    assert "stopped: bci control reset first" in refused.stderr
     live.wait_for(lambda: time.monotonic() > since_s + 3.0, "more than one round of the sender")
     assert live.listener.commands(since_s) == []
     assert bci("control", "reset").returncode == 0
