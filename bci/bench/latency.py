@@ -74,7 +74,9 @@ def measure(seconds: float, n_channels: int, sfreq_hz: float, hop: int) -> dict[
     return {"rows": rows, **ratios, **share, "latency_ms": report["latency_ms"], **what}
 
 
-def linear_model(folder: Path, n_channels: int, sfreq_hz: float, hop: int) -> None:
+def linear_model(
+    folder: Path, n_channels: int, sfreq_hz: float, hop: int, band_hz: tuple[float, float] = (8.0, 30.0)
+) -> None:
     """A `bandpower` model of the right size, fitted to noise: what it says is worthless, what it costs is real."""
     from decoders import load_class
     from decoders.checkpoint import save_model
@@ -87,7 +89,7 @@ def linear_model(folder: Path, n_channels: int, sfreq_hz: float, hop: int) -> No
     generator = np.random.default_rng(1)
     x = generator.normal(0, 10, (20, n_channels, hop * int(sfreq_hz / hop))).astype(np.float32)
     fitted = family.fit(spec, x, np.arange(20) % 2, seed=1)
-    preprocessing = {"channels": channels, "sfreq_hz": sfreq_hz, "hop": hop, "bandpass_hz": (8.0, 30.0)}
+    preprocessing = {"channels": channels, "sfreq_hz": sfreq_hz, "hop": hop, "bandpass_hz": band_hz}
     save_model(folder, spec, fitted, preprocessing, {"labels": {}, "decide_at_s": 3.5}, "# fitted to noise\n")
 
 

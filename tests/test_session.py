@@ -1,0 +1,199 @@
+"""The data path itself: what chunking cannot change, and what each event does. No clock, no process, no file."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bci.build import build_session, load
+from bci.config import SessionConfig
+from bci.errors import ModelError
+from bci.pipeline import Pipeline
+from bci.session import advance, check_swap
+from bci.signal.gaps import GapDetector
+from bci.types import (
+    Channel,
+    Chunk,
+    Control,
+    Flag,
+    Gap,
+    GateChange,
+    Health,
+    HealthChange,
+    Marker,
+    MarkerPlaced,
+    Now,
+    Prediction,
+    SegmentStarted,
+    Step,
+    StreamSpec,
+    Swap,
+)
+
+SFREQ_HZ, HOP, N_CHANNELS = 250.0, 25, 3
+SPEC = StreamSpec(
+    name="eeg", sfreq_hz=SFREQ_HZ, channels=tuple(Channel(f"ch{i + 1}", "EEG", "uV") for i in range(N_CHANNELS))
+)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    from bci.bench.latency import linear_model
+
+    folder = tmp_path_factory.mktemp("models")
+    for name, band_hz in (("a", (8.0, 30.0)), ("b", (4.0, 12.0))):
+        linear_model(folder / name, N_CHANNELS, SFREQ_HZ, HOP, band_hz=band_hz)
+    linear_model(folder / "other-hop", N_CHANNELS, SFREQ_HZ, 2 * HOP)
+    return [load(folder / name) for name in ("a", "b", "other-hop")]
+
+
+def session_of(models):
+    pipelines = {m.hash: Pipeline(m, SPEC) for m in models[:2]}
+    return build_session(SessionConfig(), SPEC, pipelines, models[0].hash)
+
+
+def signal(n, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.normal(0, 10, (n, N_CHANNELS)).astype(np.float32)
+
+
+def stamps(n, start_s=100.0):
+    return start_s + np.arange(n) / SFREQ_HZ
+
+
+def run(session, samples, stamps_s, sizes, events=()):
+    """Feed samples in chunks of ``sizes``; ``events`` are (after hop, event)."""
+    outputs, at, waiting = [], 0, sorted(events, key=lambda e: e[0])
+    detector = GapDetector(0, SFREQ_HZ)
+    sizes = iter(sizes)
+    while at < len(samples):
+        n = max(1, next(sizes))
+        chunk = Chunk(0, at, samples[at : at + n], stamps_s[at : at + n], 0.0)
+        for gap in detector.receive(chunk):
+            outputs += session.receive(gap)
+        outputs += session.receive(chunk)
+        at += n
+        while session.n_ready:
+            while waiting and session.n_blocks >= waiting[0][0]:
+                outputs += session.receive(waiting.pop(0)[1])
+            outputs += session.receive(Step(session.n_blocks))
+            while session.n_pending:
+                outputs += session.receive(Now(100.0 + session.n_hops * HOP / SFREQ_HZ))
+    return outputs
+
+
+def forever(n):
+    while True:
+        yield n
+
+
+def decisions(outputs):
+    """What must not depend on the chunks: all but when health saw an open gap."""
+    return [o for o in outputs if isinstance(o, Prediction | SegmentStarted | GateChange | MarkerPlaced)]
+
+
+@settings(max_examples=30)
+@given(data=st.data())
+def test_no_chunking_changes_an_output(data, models):
+    n = 20 * HOP
+    samples, stamps_s = signal(n), stamps(n)
+    if (lost_at := data.draw(st.sampled_from([None, 130, 251]))) is not None:
+        stamps_s[lost_at:] += 0.4
+    events = [
+        (3, Marker(1, "left", 100.31)),
+        (5, Control("pause")),
+        (7, Control("resume")),
+        (9, Swap(models[1].hash)),
+        (11, Control("note", value="hello")),
+    ]
+    sizes = data.draw(st.lists(st.integers(1, 90), min_size=1, max_size=30))
+    expected = run(session_of(models), samples, stamps_s, forever(n), events)
+    got = run(session_of(models), samples, stamps_s, iter(sizes + [17] * n), events)
+    assert decisions(got) == decisions(expected)
+    assert sum(isinstance(o, Prediction) for o in got) >= n // HOP - 2
+
+
+def test_every_whole_hop_gives_one_prediction(models):
+    n = 13 * HOP + 7
+    outputs = run(session_of(models), signal(n), stamps(n), forever(10))
+    predictions = [o for o in outputs if isinstance(o, Prediction)]
+    assert [p.hop for p in predictions] == list(range(13))
+    assert [p.sample_index for p in predictions] == [(k + 1) * HOP - 1 for k in range(13)]
+    assert np.allclose([p.stamp_s for p in predictions], stamps(n)[HOP - 1 :: HOP][:13], atol=1e-6)
+
+
+def test_age_is_the_time_given_minus_the_stamp(models):
+    session = session_of(models)
+    session.receive(Chunk(0, 0, signal(HOP), stamps(HOP), 0.0))
+    (_, step), (_, now) = advance(session, lambda: 107.0)
+    assert [type(o) for o in step] == [SegmentStarted]
+    assert now[0].age_s == pytest.approx(107.0 - stamps(HOP)[-1])
+
+
+def test_a_long_loss_starts_a_segment_and_primes_again(models):
+    n = 40 * HOP
+    stamps_s = stamps(n)
+    stamps_s[20 * HOP :] += 1.0
+    outputs = run(session_of(models), signal(n), stamps_s, forever(5))
+    started = [o for o in outputs if isinstance(o, SegmentStarted)]
+    assert [s.first_index for s in started] == [0, 20 * HOP]
+    after = [o for o in outputs if isinstance(o, Prediction) and o.sample_index >= 20 * HOP]
+    assert Flag.PRIMING in Flag(after[0].flags)
+    assert after[-1].flags == 0
+
+
+def test_hops_wait_while_a_gap_is_open(models):
+    session = session_of(models)
+    session.receive(Gap(0, "open", 30))
+    session.receive(Chunk(0, 0, signal(100), stamps(100), 0.0))
+    assert session.n_ready == 1  # samples 0..24; the rest lies behind the gap
+    assert session.health.level == "bad"
+    session.receive(Gap(0, "late", 30))
+    assert session.n_ready == 4
+    assert session.health.level == "ok"
+
+
+def test_a_pause_is_a_flag_on_what_is_decided_in_it(models):
+    n = 30 * HOP
+    events = [(20, Control("pause")), (25, Control("resume"))]
+    predictions = [
+        o for o in run(session_of(models), signal(n), stamps(n), forever(n), events) if isinstance(o, Prediction)
+    ]
+    paused = [p.hop for p in predictions if Flag.PAUSED in Flag(p.flags)]
+    assert paused == [20, 21, 22, 23, 24]
+
+
+def test_bad_health_of_any_source_is_bad_until_each_is_well(models):
+    session = session_of(models)
+    assert session.receive(HealthChange("recorder", "bad", "disk full")) == [Health("bad", ("disk full",))]
+    session.receive(HealthChange("stream0", "warn", "slow"))
+    assert session.health.level == "bad"
+    assert session.receive(HealthChange("recorder", "ok")) == [Health("warn", ("slow",))]
+    assert session.receive(HealthChange("recorder", "ok")) == []
+
+
+def test_a_model_swapped_in_is_primed_by_recent_signal(models):
+    """It answers as if it had been there all along: the swap costs no trusted prediction."""
+    n = 60 * HOP
+    swapped = run(session_of(models), signal(n), stamps(n), forever(n), [(50, Swap(models[1].hash))])
+    always = build_session(SessionConfig(), SPEC, {models[1].hash: Pipeline(models[1], SPEC)}, models[1].hash)
+    expected = run(always, signal(n), stamps(n), forever(n))
+    got = [o for o in swapped if isinstance(o, Prediction)][50:]
+    wanted = [o for o in expected if isinstance(o, Prediction)][50:]
+    assert {p.model_hash for p in got} == {models[1].hash}
+    assert [p.flags for p in got] == [0] * 10
+    assert np.allclose([p.p for p in got], [p.p for p in wanted], atol=0.02)
+
+
+def test_a_swap_that_counts_hops_otherwise_is_refused(models):
+    with pytest.raises(ModelError, match="every 50 samples, the running one every 25: train with that hop"):
+        check_swap(Pipeline(models[0], SPEC), Pipeline(models[2], SPEC))
+
+
+def test_arming_is_refused_while_health_is_bad(models):
+    session = session_of(models)
+    session.receive(Now(1.0))
+    session.receive(HealthChange("stream0", "bad", "silent"))
+    assert session.receive(Control("arm")) == []
+    session.receive(HealthChange("stream0", "ok"))
+    assert [o.state for o in session.receive(Control("arm"))] == ["armed"]
