@@ -66,9 +66,10 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...]) -> GateSettin
     )
 
 
-def host_settings(config: SessionConfig) -> HostSettings:
+def host_settings(config: SessionConfig, hop_s: float) -> HostSettings:
     """The device host's own limits."""
-    return HostSettings(min_interval_s=1 / config.devices.rate_limit_hz, max_age_s=config.gate.max_age_s)
+    max_age_s = config.gate.max_age_s + hop_s  # just before the next hop, what was decided last is a hop older
+    return HostSettings(min_interval_s=1 / config.devices.rate_limit_hz, max_age_s=max_age_s)
 
 
 def build_session(

@@ -23,11 +23,12 @@ from bci.build import (
 )
 from bci.config import SessionConfig, to_toml
 from bci.control.gate import with_threshold
+from bci.devices import make_device
 from bci.errors import ConfigError, RecordingError, RolandicError
 from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
-from bci.host.engine import Engine, SwapRequest
+from bci.host.engine import Engine, SwapRequest, gap_detector
 from bci.host.inbox import Inbox
 from bci.offline.stream import with_unit
 from bci.ports import Source
@@ -82,6 +83,10 @@ def run_live(
     try:
         spec = with_unit(sources[0].spec, config.stream.unit)
         pipeline = fit_to_stream(model, spec)
+        hop_s = model.spec.hop / model.spec.sfreq_hz
+        for url in config.devices.urls:
+            make_device(url)  # a wrong one is said before anything is made
+        detectors = [gap_detector(n, source.spec, config) for n, source in enumerate(sources)]
         pipelines: dict[str, AnyPipeline] = {model.hash: pipeline}
         folder = _folder(config, session_dir, resume)
         recording = next_part(folder.xdf)
@@ -89,14 +94,14 @@ def run_live(
         folder.write(folder.toml, to_toml(config))
         folder.add_model(Path(config.model.path), model.hash)
         recorder = RecorderProcess(recording)
-        devices = DeviceHost(list(config.devices.urls), host_settings(config), session=str(folder.path))
+        devices = DeviceHost(list(config.devices.urls), host_settings(config, hop_s), session=str(folder.path))
         devices.start()
         inbox = Inbox()
         stopwatch = Stopwatch(now_s)
         session = build_session(config, spec, pipelines, model.hash, mark=stopwatch.mark)
         scorer = build_scorer(model, spec.sfreq_hz)
         engine = Engine(
-            config, session, pipelines, sources, recorder, devices, inbox, scorer, stopwatch, now_s,
+            session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
         )  # fmt: skip
         handler = ControlHandler(engine, inbox, folder, spec)
@@ -179,6 +184,8 @@ def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> Ses
     r = config.recording
     number = None if r.session is None else str(r.session)
     if resume:
+        if session_dir is None and number is None:
+            raise ConfigError("--resume: say which session by --session DIR, or recording.session in session.toml")
         default = Path(r.root) / f"sub-{r.subject}" / f"ses-{number}"
         return SessionFolder.resume(session_dir if session_dir is not None else default)
     if session_dir is not None:
@@ -212,8 +219,6 @@ class ControlHandler:
             elif action in self.ACTIONS:
                 if action == "threshold":
                     with_threshold(self._engine.session.settings, float(value))
-                if action == "reset":
-                    self._engine.devices.reset()
                 self._inbox.put(Control(action, value=value, by=str(message.get("by", "control socket"))))  # type: ignore[arg-type]
             else:
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
@@ -227,7 +232,7 @@ class ControlHandler:
             "gate": session.gate.name.value,
             "is_armed": session.gate.is_armed,
             "health": session.health.level,
-            "reasons": list(session.health.reasons),
+            "reasons": list(session.refusal if session.health.level == "ok" else session.health.reasons),
             "n_hops": session.n_hops,
             "model_hash": session.pipeline.model_hash,
             "session": str(self._folder.path),

@@ -43,9 +43,8 @@ class Pipeline:
         self.block = self.preprocessing.block
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
         hop_s = spec.hop / spec.sfreq_hz
-        context_s = (model.spec.receptive_field or 0) / spec.sfreq_hz
-        self._n_context = max(math.ceil(context_s / hop_s), model.spec.warmup_hops)
-        self._n_priming = self._n_context + math.ceil(self.preprocessing.settling_s / hop_s)
+        # until then an answer depends on where the pipeline was started, or on a sample that was made up
+        self._n_priming = model.spec.n_priming_hops + math.ceil(self.preprocessing.settling_s / hop_s)
         self.n_prime_blocks = math.ceil(self._n_priming * hop_s * stream.sfreq_hz / self.block) + 1
         self._n_hops = 0
         self._taint: dict[Flag, int] = {}
@@ -64,18 +63,18 @@ class Pipeline:
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]:
         """One block (n_channels, block) -> for each hop that it completes: probabilities (n_classes,) and flags.
 
-        A flag about samples stays for as long as they stand in the decoder's context.
+        A flag about samples stays for as long as they can be felt: in the filters, then in the decoder's context.
         """
         hops = self.preprocessing.step(samples)
         mark("filtered")
         if n_filled:
-            self._taint[Flag.FILLED] = self._n_context
+            self._taint[Flag.FILLED] = self._n_priming
         results = []
         for data, flags in hops:
             self._n_hops += 1
             p = self.runner.step(data)
             if flags & Flag.NONFINITE:
-                self._taint[Flag.NONFINITE] = self._n_context
+                self._taint[Flag.NONFINITE] = self._n_priming
             for flag, n_left in list(self._taint.items()):
                 flags |= flag
                 if n_left <= 1:

@@ -28,9 +28,9 @@ class Trial:
 class Scorer:
     """Takes the outputs of a session in order.
 
-    A trial is decided by the newest prediction whose last sample is at most ``decide_at_s`` after the cue (Wolpaw's
-    cued decision, one a trial; overlapping windows are never counted as trials). A command is right when its class is
-    the one that is cued at that moment, false otherwise.
+    A trial is decided by the newest prediction whose last sample is at most ``decide_at_s`` after the cue's (one
+    decision a trial; overlapping windows are never counted as trials); by time, so that a loss moves no decision. A
+    command is right when its class is the one that is cued at that moment, false otherwise.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +47,7 @@ class Scorer:
     last_stamp_s: float = 0.0
     _open: deque[Trial] = field(default_factory=deque)
     _last: Prediction | None = None
+    _hop_s: float = 0.0
     _cued: Trial | None = None
     _cued_has_command: bool = False
 
@@ -64,7 +65,7 @@ class Scorer:
         if label not in self.classes:
             self._cued = None
             return
-        trial = Trial(len(self.trials), label, marker.sample_index, marker.stamp_s)
+        trial = Trial(len(self.trials), label, marker.sample_index, marker.stamp_s - marker.residual_s)
         self.trials.append(trial)
         self._open.append(trial)
         self._cued, self._cued_has_command = trial, False
@@ -74,12 +75,14 @@ class Scorer:
         self.n_trusted += prediction.flags == 0
         self.first_stamp_s = self.first_stamp_s if self.first_stamp_s is not None else prediction.stamp_s
         self.last_stamp_s = prediction.stamp_s
-        while self._open and prediction.sample_index > self._due(self._open[0]):
+        while self._open and prediction.stamp_s > self._due_s(self._open[0]):
             self._decide(self._open.popleft())
+        if self._last is not None:
+            self._hop_s = prediction.stamp_s - self._last.stamp_s
         self._last = prediction
 
-    def _due(self, trial: Trial) -> float:
-        return trial.sample_index + self.decide_at_s * self.sfreq_hz
+    def _due_s(self, trial: Trial) -> float:
+        return trial.stamp_s + self.decide_at_s + 0.5 / self.sfreq_hz
 
     def _decide(self, trial: Trial) -> None:
         if self._last is not None and self._last.flags == 0 and self._last.sample_index > trial.sample_index:
@@ -97,8 +100,7 @@ class Scorer:
         """Decide the last trial if its time had come; drop one that the recording cut off."""
         while self._open:
             trial = self._open.popleft()
-            is_due = self._last is not None and self._last.sample_index >= self._due(trial) - self.sfreq_hz * 0.25
-            if is_due:
+            if self._last is not None and self._last.stamp_s + self._hop_s > self._due_s(trial):
                 self._decide(trial)
             else:
                 self.trials.remove(trial)

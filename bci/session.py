@@ -43,6 +43,7 @@ from bci.types import (
 )
 
 PRIME_S = 15.0  # how much raw signal is kept to prime a model that is swapped in
+PRIME_BLOCKS = 5  # it gets so many blocks a step until it has caught up
 _LEVELS = ("ok", "warn", "bad")
 
 
@@ -105,8 +106,12 @@ class Session:
         self._mark = mark
         self._troubles: dict[str, HealthChange] = {}
         self._pending: deque[Prediction] = deque()
-        self._recent: deque[NDArray] = deque(maxlen=max(1, int(PRIME_S * spec.sfreq_hz / self.pipeline.block)))
+        self._recent: deque[tuple[NDArray, int]] = deque(
+            maxlen=max(1, int(PRIME_S * spec.sfreq_hz / self.pipeline.block))
+        )
         self._is_paused = False
+        self._incoming: tuple[Pipeline, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
+        self.refusal: tuple[str, ...] = ()  # what the gate said to the last control
         self._marker_clocks: dict[int, ClockCorrection] = {}
         self._on: dict[type, Callable] = {
             Chunk: self._on_chunk,
@@ -168,11 +173,13 @@ class Session:
         if block.is_first:
             outputs.append(SegmentStarted(block.segment, block.sample_index + 1 - block.samples.shape[1], block.reason))
             self._recent.clear()
+            self._take_over()
             self.pipeline.start(block.samples[:, 0])
-        self._recent.append(block.samples)
+        self._recent.append((block.samples, block.n_filled))
         for p, flags in self.pipeline.step(block.samples, block.n_filled, self._mark):
             self._pending.append(self._prediction(block, p, flags))
         self.n_blocks += 1
+        self._prime(block)
         return outputs
 
     def _prediction(self, block: Block, p: NDArray, flags: Flag) -> Prediction:
@@ -218,9 +225,10 @@ class Session:
             self._is_paused = control.action == "pause"
         if control.action == "threshold":
             self.settings = gate.with_threshold(self.settings, float(control.value))
-        before = self.gate
-        self.gate, reasons = gate.control(self.settings, self.gate, control, self.health)
-        return self._gate_change(before, reasons)
+        self.gate, self.refusal = gate.control(self.settings, self.gate, control, self.health)
+        if not self.refusal:
+            return []
+        return [GateChange(self.gate.name, self.n_hops - 1, self.refusal, self.gate.arm_id)]
 
     def _on_health_change(self, change: HealthChange) -> list[OutputEvent]:
         if change.level == "ok":
@@ -247,13 +255,28 @@ class Session:
     def _on_swap(self, swap: Swap) -> list[OutputEvent]:
         new = self.pipelines[swap.model_hash]
         check_swap(self.pipeline, new)
-        recent = list(self._recent)[-new.n_prime_blocks :]
-        if recent:  # the new model starts where its answer no longer depends on the start, as far as signal is there
-            new.start(recent[0][:, 0])
-            for samples in recent:
-                new.step(samples, 0, no_mark)
-        self.pipeline = new
+        recent = deque(list(self._recent)[-new.n_prime_blocks :])
+        self._incoming = (new, recent)
+        if recent:  # it starts where its answer no longer depends on the start, as far as signal is there
+            new.start(recent[0][0][:, 0])
+        else:
+            self._take_over()
         return []
+
+    def _prime(self, block: Block) -> None:
+        """Feed a model that is coming in, a few blocks a step, so that no hop waits for it; then it decides."""
+        if self._incoming is None:
+            return
+        new, recent = self._incoming
+        recent.append((block.samples, block.n_filled))
+        for _ in range(min(PRIME_BLOCKS, len(recent))):
+            new.step(*recent.popleft(), no_mark)
+        if not recent:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        if self._incoming is not None:
+            self.pipeline, self._incoming = self._incoming[0], None
 
 
 def check_swap(old: Pipeline, new: Pipeline) -> None:

@@ -158,13 +158,13 @@ class Marker(msgspec.Struct, frozen=True, tag_field="kind", tag="marker"):
 class Control(msgspec.Struct, frozen=True, tag_field="kind", tag="control"):
     """What a person or program asked of the session; ``value`` depends on ``action``."""
 
-    action: Literal["arm", "disarm", "pause", "resume", "note", "threshold", "stopped", "reset"]
+    action: Literal["arm", "disarm", "pause", "resume", "note", "threshold", "stopped", "reset", "end"]
     value: str = ""
     by: str = ""
 
 
 class Swap(msgspec.Struct, frozen=True, tag_field="kind", tag="swap"):
-    """From the next hop on the model of this hash decides. Its folder is already safe on disk in the session."""
+    """The model of this hash takes over once recent signal has primed it. Its folder is safe on disk in the session."""
 
     model_hash: str
     source: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,14 +30,23 @@ def emit(result: dict[str, Any], text: str, json_path: str | None, quiet: bool) 
     if not quiet and json_path != "-":
         click.echo(text)
     if json_path == "-":
-        click.echo(json.dumps(result, allow_nan=False, default=_plain))
+        click.echo(json.dumps(_finite(result), default=_plain))
     elif json_path:
         try:
-            Path(json_path).write_text(json.dumps(result, allow_nan=False, indent=2, default=_plain) + "\n")
+            Path(json_path).write_text(json.dumps(_finite(result), indent=2, default=_plain) + "\n")
         except OSError as error:
             raise RecordingError(
                 f"cannot write {json_path}: {error.strerror}; choose a folder that exists and is writable"
             ) from None
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no word for NaN and infinity: null."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:

@@ -95,7 +95,7 @@ def _own_stream(name: str, labels: Sequence[str], format_: SampleFormat) -> Stre
 
 @dataclass
 class Counts:
-    """What the acquisition saw."""
+    """What the acquisition saw. ``gaps`` has those of all streams."""
 
     n_samples: list[int]  # by source
     n_lost: int = 0
@@ -107,10 +107,11 @@ class Counts:
     troubles: dict[str, None] = field(default_factory=dict)  # all that made health bad, in order
 
     def gap(self, gap: Gap) -> None:
-        """Count a verdict."""
-        self.n_gaps += gap.verdict != "late"
-        self.n_late += gap.verdict == "late"
-        self.n_lost += gap.n if gap.stream == 0 else 0
+        """Count a verdict; the sums are of the primary stream."""
+        if gap.stream == 0:
+            self.n_gaps += gap.verdict != "late"
+            self.n_late += gap.verdict == "late"
+            self.n_lost += gap.n
         if len(self.gaps) < MAX_LISTED:
             self.gaps.append(gap)
 
@@ -136,11 +137,6 @@ class Stopwatch:
     def gated_s(self) -> float:
         """When the gate was asked last; 0 before the first time."""
         return self._marks.get("gated", 0.0)
-
-    @property
-    def arrival_s(self) -> float:
-        """When samples of the primary stream came last; minus infinity before the first."""
-        return self._arrivals[-1][1] if self._arrivals else float("-inf")
 
     def arrived(self, last_index: int, arrival_s: float, dequeued_s: float) -> None:
         """A chunk of the primary stream that ends with sample ``last_index``."""

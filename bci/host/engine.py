@@ -65,6 +65,8 @@ class Engine:
     ----------
     sources
         The primary stream first; then markers and other streams in any order.
+    detectors
+        For each source, as `gap_detector` makes them.
     recorder, devices
         Already started; the engine closes them in order: sources, devices (neutral), recorder.
     stopwatch
@@ -75,10 +77,10 @@ class Engine:
 
     def __init__(
         self,
-        config: SessionConfig,
         session: Session,
         pipelines: dict[str, Pipeline],
         sources: Sequence[Source],
+        detectors: Sequence[GapDetector | None],
         recorder: Recorder,
         devices: DeviceHost,
         inbox: Inbox,
@@ -102,9 +104,10 @@ class Engine:
         self._is_stopping = self._is_broken = False
         self._waiting: deque[Any] = deque()  # taken from the inbox, not yet handled
         self._dequeued_s = self._last_tick_s = 0.0
+        self._newest_s = float("-inf")  # stamp of the newest sample that was decided on
         self._device_trouble = self._recorder_trouble = ""
         self._arm_id = 0
-        self._detectors = [_detector(n, source.spec, config) for n, source in enumerate(self.sources)]
+        self._detectors = list(detectors)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -115,11 +118,12 @@ class Engine:
                 source.start(lambda event, number=number: self.inbox.put((number, event)))
             started_s = self.now_s()
             while not self._is_stopping:
-                self._waiting.extend(self.inbox.take(TICK_S))
-                self._dequeued_s = self.now_s()
-                while self._waiting:
+                self._take(TICK_S)
+                while self._waiting and not self._is_stopping:
                     self._handle(self._waiting.popleft())
                     self._advance()
+                    if self.now_s() - self._last_tick_s >= TICK_S:  # a backlog must not hold up stop, children, books
+                        self._look_after(self.now_s())
                 self._look_after(self.now_s())
                 if self.seconds is not None and self.now_s() - started_s >= self.seconds:
                     self.stop(f"{self.seconds:g} s are over")
@@ -143,8 +147,15 @@ class Engine:
             self.error = error
             self.ended_because = f"{type(error).__name__}: {error}" if self._is_broken else str(error)
 
+    def _take(self, timeout_s: float) -> None:
+        """What people ask comes before data that wait."""
+        self._waiting.extend(sorted(self.inbox.take(timeout_s), key=lambda item: isinstance(item, tuple)))
+        self._dequeued_s = self.now_s()
+
     def _handle(self, item: Any) -> None:
         if isinstance(item, Control):
+            if item.action == "reset":
+                self.devices.reset()
             self._issue(Now(self.now_s()))  # the gate judges a control by a time that is true now
             self._issue(item)
         elif isinstance(item, SwapRequest):
@@ -181,11 +192,11 @@ class Engine:
         first = self.counts.n_samples[number]
         self.books.raw(number, pulled)
         chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
+        self.counts.n_samples[number] = first + chunk.n
         if detector := self._detectors[number]:
             for gap in detector.receive(chunk):
                 self._gap(gap)
         self._issue(chunk)
-        self.counts.n_samples[number] = first + chunk.n
         if number == 0:
             self.stopwatch.arrived(first + chunk.n - 1, pulled.arrival_s, self._dequeued_s)
 
@@ -243,6 +254,7 @@ class Engine:
         self.scorer.receive(output)
 
     def _predicted(self, prediction: Prediction) -> None:
+        self._newest_s = prediction.stamp_s
         self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
         self.stopwatch.judged(prediction)
         self.books.hops.append(prediction)
@@ -292,7 +304,7 @@ class Engine:
             self._last_tick_s = now_s
             if now_s - self.stopwatch.gated_s >= 2 * TICK_S:
                 self._issue(Now(now_s))  # the gate must notice silence too
-            self.devices.heartbeat(self.session.n_hops, now_s - self.stopwatch.arrival_s, now_s)
+            self.devices.heartbeat(self.session.n_hops - 1, now_s - self._newest_s, now_s)
         self.books.write(now_s)
         self.session.settle()
         for detector in self._detectors:
@@ -332,6 +344,7 @@ class Engine:
         with contextlib.ExitStack() as always:
             for step in (self.inbox.close, self.scorer.finish, self.recorder.close, self._close_devices):
                 always.callback(step)
+            self._issue(Control("disarm", value="the session ends", by="engine"))  # what is drained commands nothing
             self.devices.neutral("the session ends")
             self._close_sources()
 
@@ -348,27 +361,32 @@ class Engine:
                 self._gap(gap)
         with contextlib.suppress(RolandicError):
             self._advance()
-        if self.session.gate.is_armed:
-            self._issue(Control("disarm", by="engine"))
 
     def _close_devices(self) -> None:
         for report in self.devices.close():
             (self.books.commands if isinstance(report, Receipt) else self.books.health).append(report)
+        self._issue(Control("end", value=self.ended_because, by="engine"))  # replay knows by it that nothing is cut
         self.books.write(self.now_s())
 
     def _drain(self, timeout_s: float) -> None:
-        self._waiting.extend(self.inbox.take(timeout_s))
-        self._dequeued_s = self.now_s()
+        self._take(timeout_s)
         while self._waiting:
             item = self._waiting.popleft()
-            if isinstance(item, tuple) and isinstance(item[1], Pulled | Offset):
+            if isinstance(item, tuple) and isinstance(item[1], Pulled | Offset | Resumed):
                 with contextlib.suppress(RolandicError):
                     self._handle(item)
                     self._advance()
         self.books.write(self.now_s())
 
 
-def _detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDetector | None:
+def gap_detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDetector | None:
+    """The judge of gaps for a source, by stamps or by its sample counter; None for irregular streams.
+
+    Raises
+    ------
+    ConfigError
+        There is no such counter channel.
+    """
     if spec.is_marker_stream or spec.sfreq_hz <= 0:
         return None
     counter = config.stream.counter_channel if number == 0 else ""

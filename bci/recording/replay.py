@@ -36,7 +36,6 @@ from bci.types import (
     RecordedStream,
     Recording,
     Step,
-    StreamSpec,
 )
 
 TOLERANCE = 1e-5  # of a probability, where bits cannot be promised
@@ -57,9 +56,10 @@ class RecordedSession:
     receipts: tuple[Receipt, ...]
 
     @property
-    def primary(self) -> StreamSpec:
-        """The stream that defined the hops."""
-        return self.streams[0].spec
+    def is_complete(self) -> bool:
+        """Whether the session ended in order and the file has all of it; else a crash cut it somewhere."""
+        last = self.events[-1].event if self.events else None
+        return isinstance(last, Control) and last.action == "end"
 
 
 def read_session(recording: Recording, metadata: str) -> RecordedSession:
@@ -156,10 +156,10 @@ def replay_otherwise(session: Session, events: Iterator[InputEvent]) -> Iterator
     Hops are computed when their samples are there, and judged at the time that the recorded gate was given last.
     """
     for event in events:
-        if isinstance(event, Now):
+        if isinstance(event, Now) and session.n_ready:
             for _, outputs in advance(session, lambda now_s=event.now_s: now_s):
                 yield from outputs
-        elif isinstance(event, Chunk | ClockOffset | Gap | Marker | Control | HealthChange):
+        elif isinstance(event, Chunk | ClockOffset | Gap | Marker | Control | HealthChange | Now):
             yield from session.receive(event)
 
 
@@ -179,6 +179,7 @@ class Comparison:
     def differ(self, kind: str, index: int, recorded: Any, replayed: Any) -> None:
         """Count one difference."""
         self.n_differences += 1
+        self.bitwise = False
         if self.first_difference is None:
             self.first_difference = {"kind": kind, "index": index, "recorded": recorded, "replayed": replayed}
 
@@ -204,7 +205,6 @@ def compare(recorded: RecordedSession, outputs: list[OutputEvent], *, bits: bool
     result.n_tail_recorded, result.n_tail_replayed = len(recorded.hops) - n, len(replayed) - n
     if n and replayed.shape[1] != recorded.hops.shape[1]:
         result.differ("classes", 0, recorded.hops.shape[1] - 5, replayed.shape[1] - 5)
-        result.bitwise = False
         return result
     a, b = recorded.hops[:n], replayed[:n]
     result.bitwise = bool(np.array_equal(a.view(np.uint64), np.ascontiguousarray(b).view(np.uint64)))
@@ -214,12 +214,16 @@ def compare(recorded: RecordedSession, outputs: list[OutputEvent], *, bits: bool
     wrong = (a.view(np.uint64) != np.ascontiguousarray(b).view(np.uint64)) if bits else ~(gap <= TOLERANCE)
     for row in np.flatnonzero(wrong.any(axis=1)):
         result.differ("prediction", int(a[row, 0]), a[row].tolist(), b[row].tolist())
-    # in the file a hop's command stands before the hop: up to the last hop that both have, no command may be missing
-    last_hop = int(a[-1, 0]) if n else -1
-    is_cut = bool(result.n_tail_recorded or result.n_tail_replayed)
-    expected = tuple(c for c in recorded.commands if not is_cut or c.hop <= last_hop)
-    commands = [o for o in outputs if isinstance(o, Command) and (not is_cut or o.hop <= last_hop)]
-    _compare_commands(result, expected, commands, bits)
+    # a hop stands in the file behind its events and its command: a crash may cut off a replayed tail, never make one
+    if result.n_tail_recorded:
+        result.differ("prediction", int(recorded.hops[n, 0]), recorded.hops[n].tolist(), None)
+    if result.n_tail_replayed and recorded.is_complete:
+        result.differ("prediction", int(replayed[n, 0]), None, replayed[n].tolist())
+    commands = [o for o in outputs if isinstance(o, Command)]
+    if result.n_tail_replayed and not recorded.is_complete:
+        last_hop = int(a[-1, 0]) if n else -1
+        commands = [c for c in commands if c.hop <= last_hop or c in recorded.commands]
+    _compare_commands(result, recorded.commands, commands, bits)
     return result
 
 
@@ -229,10 +233,7 @@ def _compare_commands(result: Comparison, recorded: tuple[Command, ...], replaye
         same = a == b if bits else (a.name, a.hop, a.arm_id) == (b.name, b.hop, b.arm_id)
         if not same:
             result.differ("command", index, msgspec.to_builtins(a), msgspec.to_builtins(b))
-            result.bitwise = False
     for index in range(len(replayed), len(recorded)):
         result.differ("command", index, msgspec.to_builtins(recorded[index]), None)
-        result.bitwise = False
     for index in range(len(recorded), len(replayed)):
         result.differ("command", index, None, msgspec.to_builtins(replayed[index]))
-        result.bitwise = False

@@ -17,6 +17,7 @@ from bci.host.books import Stopwatch
 from bci.host.engine import Engine
 from bci.host.inbox import Inbox
 from bci.ports import Ended, Pulled
+from bci.signal.gaps import GapDetector
 from bci.types import Channel, Control, GateChange, StreamSpec
 from tests.helpers.fault_sender import CHUNK, LABELS, SFREQ_HZ, wave
 
@@ -114,8 +115,9 @@ def test_the_gate_is_disarmed_with_its_host(model):
     scorer.receive = outputs.append
     session = build_session(config, Source.spec, pipelines, loaded.hash, mark=stopwatch.mark)
     engine = Engine(
-        config, session, pipelines, [source], recorder, host, inbox, scorer, stopwatch, pylsl.local_clock, arm=True
-    )
+        session, pipelines, [source], [GapDetector(0, SFREQ_HZ)], recorder, host, inbox, scorer, stopwatch,
+        pylsl.local_clock, arm=True,
+    )  # fmt: skip
 
     def rearm_and_end():
         until_s = time.monotonic() + 30
