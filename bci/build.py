@@ -206,6 +206,11 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
 
 
 def _own_model(folder: Path, expected_hash: str) -> Model:
+    if not folder.is_dir():
+        raise ModelError(
+            f"no {folder}: a session is replayed with the models that it used; "
+            "put the recording into the session's folder, beside models/, or try another by --model DIR"
+        )
     model = load(folder)
     if model.hash != expected_hash:
         raise ModelError(

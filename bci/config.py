@@ -130,9 +130,9 @@ def parse_config(
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from None
     for section, values in (overrides or {}).items():
-        merged = {**data.get(section, {}), **{k: v for k, v in values.items() if v is not None}}
-        if merged:
-            data[section] = merged
+        given = {k: v for k, v in values.items() if v is not None}
+        if given and isinstance(written := data.get(section, {}), dict):  # else pydantic says what it should be
+            data[section] = {**written, **given}
     try:
         return SessionConfig.model_validate(data)
     except pydantic.ValidationError as error:

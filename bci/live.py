@@ -17,6 +17,7 @@ from bci.build import (
     build_session,
     check_expectations,
     fit_to_stream,
+    gate_settings,
     host_settings,
     load,
     session_metadata,
@@ -78,14 +79,15 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
+    gate_settings(config, tuple(model.spec.classes))
+    for url in config.devices.urls:
+        make_device(url)  # a wrong one is said before anything is made
     sources = open_sources(config)
     recorder = devices = control = None
     try:
         spec = with_unit(sources[0].spec, config.stream.unit)
         pipeline = fit_to_stream(model, spec)
         hop_s = model.spec.hop / model.spec.sfreq_hz
-        for url in config.devices.urls:
-            make_device(url)  # a wrong one is said before anything is made
         detectors = [gap_detector(n, source.spec, config) for n, source in enumerate(sources)]
         pipelines: dict[str, AnyPipeline] = {model.hash: pipeline}
         folder = _folder(config, session_dir, resume)
@@ -93,9 +95,9 @@ def run_live(
         check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
         folder.write(folder.toml, to_toml(config))
         folder.add_model(Path(config.model.path), model.hash)
-        recorder = RecorderProcess(recording)
         devices = DeviceHost(list(config.devices.urls), host_settings(config, hop_s), session=str(folder.path))
-        devices.start()
+        devices.start()  # before the recorder: where a device cannot be opened, no recording is left behind
+        recorder = RecorderProcess(recording)
         inbox = Inbox()
         stopwatch = Stopwatch(now_s)
         session = build_session(config, spec, pipelines, model.hash, mark=stopwatch.mark)

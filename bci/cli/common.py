@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,23 @@ def output_options(function: F) -> F:
     function = click.option(
         "--quiet", is_flag=True, help="Print nothing but errors (and the JSON that was asked for)."
     )(function)
-    return click.option("--json", "json_path", metavar="PATH|-", help="Write the result as one JSON object.")(function)
+    return click.option(
+        "--json",
+        "json_path",
+        metavar="PATH|-",
+        callback=_writable,
+        help="Write the result as one JSON object.",
+    )(function)
+
+
+def _writable(_: click.Context, __: click.Parameter, json_path: str | None) -> str | None:
+    """Say at once, not after the work, that a result could not be written."""
+    if json_path is None or json_path == "-":
+        return json_path
+    path = Path(json_path)
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise RecordingError(f"cannot write {json_path}; choose a file in a folder that exists and is writable")
+    return json_path
 
 
 def emit(result: dict[str, Any], text: str, json_path: str | None, quiet: bool) -> None:

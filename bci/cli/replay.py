@@ -44,7 +44,7 @@ def command(
     from bci.build import build_scorer, open_recorded
     from bci.recording.replay import compare, rechunked, recorded_events, replay, replay_otherwise
     from bci.report import replay_report, report_text
-    from bci.types import Gap
+    from bci.types import Control, Gap
 
     path = Path(recording)
     path = path / "session.xdf" if path.is_dir() else path
@@ -54,6 +54,8 @@ def command(
     events = recorded_events(what.recorded)
     if rechunk is not None:
         events = rechunked(events, session.primary, _sizes(rechunk))
+    if threshold is not None:  # it stands for those that were set while the session ran, too
+        events = (e for e in events if not (isinstance(e, Control) and e.action == "threshold"))
     is_other = other_model is not None or threshold is not None
     outputs = []
     for output in (replay_otherwise if is_other else replay)(session, events):

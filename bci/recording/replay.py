@@ -36,6 +36,7 @@ from bci.types import (
     RecordedStream,
     Recording,
     Step,
+    Swap,
 )
 
 TOLERANCE = 1e-5  # of a probability, where bits cannot be promised
@@ -153,12 +154,16 @@ def replay(session: Session, events: Iterator[InputEvent]) -> Iterator[OutputEve
 def replay_otherwise(session: Session, events: Iterator[InputEvent]) -> Iterator[OutputEvent]:
     """What would it have done: the recorded samples and controls, but hops and model of another ``session``.
 
-    Hops are computed when their samples are there, and judged at the time that the recorded gate was given last.
+    Hops are computed when their samples are there, and judged at the time that the recorded gate was given last. A
+    recorded swap happens if ``session`` has that model.
     """
     for event in events:
         if isinstance(event, Now) and session.n_ready:
             for _, outputs in advance(session, lambda now_s=event.now_s: now_s):
                 yield from outputs
+        elif isinstance(event, Swap):
+            if event.model_hash in session.pipelines:
+                yield from session.receive(event)
         elif isinstance(event, Chunk | ClockOffset | Gap | Marker | Control | HealthChange | Now):
             yield from session.receive(event)
 
