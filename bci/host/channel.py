@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from typing import Any, cast
 
 import msgspec
@@ -26,6 +27,7 @@ from bci.errors import RolandicError
 
 MAX_FRAME = 64 * 2**20
 _HEADER = 4
+_TURN_S = 0.1  # how often a child that has not connected yet is looked after
 
 
 class ChannelClosed(RolandicError):
@@ -89,8 +91,10 @@ class Channel:
 
     def flush_all(self, timeout_s: float) -> bool:
         """Wait until everything is written; False when ``timeout_s`` has passed first. Not for the decode thread."""
+        until_s = time.monotonic() + timeout_s
         while not self.flush():
-            if not select.select([], [self._sock], [], timeout_s)[1]:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0 or not select.select([], [self._sock], [], left_s)[1]:
                 return False
         return True
 
@@ -162,6 +166,11 @@ def spawn_child(
     """Start ``python -m module`` and return it with the channel to it; ``config`` (JSON) arrives with the greeting.
 
     The child runs in a process session of its own, so a Ctrl-C at the terminal reaches the engine alone.
+
+    Raises
+    ------
+    RolandicError
+        It cannot be started, ends before it has connected, or does not connect within ``timeout_s``.
     """
     token = secrets.token_hex(16)
     options: dict[str, Any] = (
@@ -169,27 +178,45 @@ def spawn_child(
         if sys.platform == "win32"
         else {"start_new_session": True}
     )
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(timeout_s)
-        greeting = {"port": server.getsockname()[1], "token": token, "parent_pid": os.getpid(), "config": config or {}}
-        child = cast(
-            "subprocess.Popen[bytes]",
-            subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, **options),
-        )
-        assert child.stdin is not None
-        try:
-            child.stdin.write(json.dumps(greeting).encode() + b"\n")
-            child.stdin.close()
-            while True:
-                sock, _ = server.accept()
-                sock.settimeout(timeout_s)
-                if hmac.compare_digest(_read_exactly(sock, len(token)), token.encode()):
-                    return child, Channel(sock, types, **channel_options)
-                sock.close()
-        except (TimeoutError, OSError) as error:
+    child: subprocess.Popen[bytes] | None = None
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            greeting = {"port": port, "token": token, "parent_pid": os.getpid(), "config": config or {}}
+            line = json.dumps(greeting).encode() + b"\n"
+            child = cast(
+                "subprocess.Popen[bytes]",
+                subprocess.Popen([sys.executable, "-m", module], stdin=subprocess.PIPE, **options),
+            )
+            assert child.stdin is not None
+            with contextlib.suppress(OSError), child.stdin:  # one that has ended already is found out by `_accept`
+                child.stdin.write(line)
+            return child, Channel(_accept(server, child, token, timeout_s), types, **channel_options)
+    except OSError as error:
+        if child is not None:
             child.kill()
             child.wait()
-            raise RolandicError(f"process {module} did not start within {timeout_s:g} s ({error})") from None
+        raise RolandicError(f"process {module} did not start: {error}") from None
+
+
+def _accept(server: socket.socket, child: subprocess.Popen[bytes], token: str, timeout_s: float) -> socket.socket:
+    """The child's connection, the first that shows the token; an `OSError` says why there is none."""
+    server.settimeout(_TURN_S)
+    until_s = time.monotonic() + timeout_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        code = child.poll()  # before the turn: one that has connected and then ended is still heard
+        try:
+            sock, _ = server.accept()
+        except TimeoutError:
+            if code is not None:
+                raise ChildProcessError(f"it ended at once (exit code {code}); it says why on standard error") from None
+            continue
+        with contextlib.suppress(OSError):  # a stranger, or a child whose end is noticed in the next turn
+            sock.settimeout(left_s)
+            if hmac.compare_digest(_read_exactly(sock, len(token)), token.encode()):
+                return sock
+        sock.close()
+    raise TimeoutError(f"it has not connected within {timeout_s:g} s")
 
 
 def connect_to_parent(types: Any, **channel_options: Any) -> tuple[Channel, dict[str, Any]]:
