@@ -123,6 +123,29 @@ def test_a_reconnect_is_unknown_and_forgets_the_line():
     assert detector.receive(Chunk(3, 1000, np.zeros((500, 1)), 7.0 + np.arange(500) / FS, 0.0)) == []
 
 
+@pytest.mark.parametrize("options", [{}, {"counter_channel": 0}])
+def test_a_stall_that_only_the_receiver_saw_is_late(options):
+    counts = np.arange(1500)[:, None]
+    detector = GapDetector(3, FS, **options)
+    detector.resumed(2.0)  # silent before its first sample: nothing was missed
+    first, second, third = chunks(counts, stamps(1500), [0, 500, 1000, 1500], 3)
+    assert detector.receive(first) == []
+    detector.resumed(0.3)
+    (gap,) = detector.receive(second)
+    assert (gap.verdict, gap.first_index, gap.n, gap.duration_s) == ("late", 500, 0, 0.3)
+    assert detector.receive(third) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"counter_channel": 0}])
+def test_after_silence_stamps_and_counter_have_the_last_word(options):
+    kept = np.delete(np.arange(1575), np.arange(500, 575))
+    detector = GapDetector(3, FS, **options)
+    first, second = chunks(kept[:, None], stamps(1575)[kept], [0, 500, 1500], 3)
+    gaps = detector.receive(first)
+    detector.resumed(0.3)
+    assert verdicts(gaps + detector.receive(second)) == [("lost", 500, 75)]
+
+
 @settings(max_examples=40)
 @given(cuts(2000), st.integers(500, 1500), st.sampled_from([1, 3, 40, 300]), st.booleans())
 def test_the_verdict_does_not_depend_on_the_chunks(at, place, n, is_stall):

@@ -22,7 +22,7 @@ from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
 from bci.ports import END_MARKER, Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
 from bci.scoring import Scorer
-from bci.session import Pipeline, Session, check_swap
+from bci.session import HopModel, Session, check_swap
 from bci.signal.gaps import GapDetector
 from bci.types import (
     Chunk,
@@ -54,7 +54,7 @@ class SwapRequest:
     """A model that was loaded, fitted to the stream, and made safe on disk, ready to take over."""
 
     model_hash: str
-    pipeline: Pipeline
+    pipeline: HopModel
     source: str
 
 
@@ -78,7 +78,7 @@ class Engine:
     def __init__(
         self,
         session: Session,
-        pipelines: dict[str, Pipeline],
+        pipelines: dict[str, HopModel],
         sources: Sequence[Source],
         detectors: Sequence[GapDetector | None],
         recorder: Recorder,
@@ -182,8 +182,11 @@ class Engine:
                 f"stream {self.sources[number].spec.name!r} is silent",
             )
         elif isinstance(event, Resumed):
-            if event.reconnected and (detector := self._detectors[number]):
-                self._gap(detector.restart("reconnected", event.silent_s, self.counts.n_samples[number]))
+            if detector := self._detectors[number]:
+                if event.reconnected:
+                    self._gap(detector.restart("reconnected", event.silent_s, self.counts.n_samples[number]))
+                else:
+                    detector.resumed(event.silent_s)
             self._trouble(f"stream{number}", "ok")
         elif isinstance(event, Ended):
             self._source_ended(number, event)

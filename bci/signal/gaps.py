@@ -49,6 +49,7 @@ class GapDetector:
         self._is_late = False  # stamps ahead of the line are known to be late (decided by the counter)
         self._first_index = -1  # of the jump that waits for its verdict
         self._waiting = np.empty(0)  # stamps from that jump on
+        self._silent_s = 0.0  # how long nothing had come before the next chunk
 
     @property
     def is_open(self) -> bool:
@@ -57,13 +58,25 @@ class GapDetector:
 
     def receive(self, chunk: Chunk) -> list[Gap]:
         """Look at the next chunk; returns what must stand before this chunk in the sequence of events."""
+        silent_s, self._silent_s = self._silent_s, 0.0
+        if self.is_open:
+            self._waiting = np.concatenate([self._waiting, chunk.stamps_s])
+            return self._judge()
         if self._counter is not None:
             counts = np.rint(np.nan_to_num(chunk.samples[:, self._counter].astype(np.float64))).astype(np.int64)
-            return self._scan_counted(chunk.stamps_s, counts, chunk.first_index)
-        if not self.is_open:
-            return self._scan(chunk.stamps_s, chunk.first_index)
-        self._waiting = np.concatenate([self._waiting, chunk.stamps_s])
-        return self._judge()
+            gaps = self._scan_counted(chunk.stamps_s, counts, chunk.first_index)
+        else:
+            gaps = self._scan(chunk.stamps_s, chunk.first_index)
+        if silent_s and chunk.first_index and not any(gap.first_index == chunk.first_index for gap in gaps):
+            gaps.insert(0, Gap(self.stream, "late", chunk.first_index, 0, silent_s, "nothing arrived meanwhile"))
+        return gaps
+
+    def resumed(self, silent_s: float) -> None:
+        """Nothing had come for ``silent_s``: what comes next is late, unless its stamps or its counter say otherwise.
+
+        A sender that stamps samples when they are taken leaves no trace of its stall in the stamps.
+        """
+        self._silent_s = silent_s
 
     def finish(self) -> list[Gap]:
         """Judge what is still open with what there is: the stream has ended."""
@@ -75,7 +88,7 @@ class GapDetector:
     def restart(self, reason: str, silent_s: float, first_index: int) -> Gap:
         """The sender is a new one: what was missed is unknown; the line begins anew at sample ``first_index``."""
         self.fit.start_segment()
-        self._count, self._is_late = None, False
+        self._count, self._is_late, self._silent_s = None, False, 0.0
         self._first_index, self._waiting = -1, np.empty(0)
         return Gap(self.stream, "unknown", first_index, 0, silent_s, reason)
 

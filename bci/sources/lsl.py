@@ -289,6 +289,7 @@ class LslSource:
             self._noted.wait(timeout_s)
             self._noted.clear()
             return False
+        asked_s = pylsl.local_clock()
         try:
             samples, stamps_s = inlet.pull(timeout_s)
         except pylsl.util.LostError:  # a sender without source_id: liblsl gives up at once
@@ -297,7 +298,8 @@ class LslSource:
         arrival_s = pylsl.local_clock()
         if not len(stamps_s):
             return False
-        if self._is_silent or self._is_new_sender:
+        is_overslept = arrival_s - asked_s >= self._silence_now_s  # silence ended before this thread could see it
+        if self._is_silent or self._is_new_sender or is_overslept:
             self._deliver(Resumed(self._spec, arrival_s - self._last_s, self._is_new_sender))
             self._is_silent = self._is_new_sender = False
         else:

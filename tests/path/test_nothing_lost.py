@@ -3,11 +3,30 @@
 A file with a sample number in one channel goes through `bci stream`, LSL and `bci run` and is read back from XDF.
 """
 
+import contextlib
+import json
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 
 from bci.bench.latency import linear_model
-from tests.helpers.played import busy_cores, counted, play, write_xdf
+from bci.recording.scan import scan
+from tests.helpers.live import wait_for
+from tests.helpers.played import (
+    LIMIT_S,
+    busy_cores,
+    came,
+    counted,
+    ended,
+    play,
+    run_arguments,
+    running,
+    stream_arguments,
+    write_xdf,
+)
 
 pytestmark = pytest.mark.timeout(300)
 SFREQ_HZ, N_CHANNELS, HOP = 250.0, 9, 5
@@ -23,10 +42,10 @@ def model(tmp_path_factory):
 @pytest.mark.parametrize("format_", ["float32", "int32", "double64"])
 def test_every_sample_of_every_format(format_, model, unique_name, tmp_path):
     source = counted(1003, N_CHANNELS, SFREQ_HZ, format_)
-    came = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
-    came.assert_whole(source)
-    assert (came.report["n_samples_lost"], came.report["n_gaps"], came.report["n_segments"]) == (0, 0, 1)
-    assert came.report["n_hops"] == 1003 // HOP
+    got = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
+    got.assert_whole(source)
+    assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (0, 0, 1)
+    assert got.report["n_hops"] == 1003 // HOP
 
 
 @pytest.mark.parametrize("seconds", [5, pytest.param(60, marks=pytest.mark.slow)])
@@ -35,30 +54,93 @@ def test_64_channels_at_1_khz_while_the_other_core_is_busy(seconds, unique_name,
     linear_model(model, 63, 1000.0, 20)
     source = counted(seconds * 1000, 64, 1000.0)
     with busy_cores():
-        came = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
-    came.assert_whole(source)
-    assert (came.report["n_samples_lost"], came.report["n_gaps"], came.report["n_segments"]) == (0, 0, 1)
-    assert came.report["n_hops"] == seconds * 50
+        got = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
+    got.assert_whole(source)
+    assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (0, 0, 1)
+    assert got.report["n_hops"] == seconds * 50
 
 
 def test_what_was_dropped_is_lost_at_its_place(model, unique_name, tmp_path):
     source = counted(1200, N_CHANNELS, SFREQ_HZ)
     kept = np.r_[0:700, 775:1200]  # 300 ms are missing
     source = counted(len(kept), N_CHANNELS, SFREQ_HZ, stamps_s=source.stamps_s[kept])
-    came = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
-    came.assert_whole(source)
-    assert ("lost", 700, 75) in came.verdicts
-    assert {v[0] for v in came.verdicts} <= {"lost", "late"}
-    assert (came.report["n_samples_lost"], came.report["n_gaps"], came.report["n_segments"]) == (75, 1, 2)
+    got = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
+    got.assert_whole(source)
+    assert ("lost", 700, 75) in got.verdicts
+    assert {v[0] for v in got.verdicts} <= {"lost", "late"}
+    assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (75, 1, 2)
 
 
 def test_a_stall_that_shows_in_the_stamps_is_late(model, unique_name, tmp_path):
     stamps_s = 100 + np.arange(1200) / SFREQ_HZ
     stamps_s[700:775] = stamps_s[775] - 0.001 * np.arange(75, 0, -1) / 10  # stamped as they left: a burst after 300 ms
     source = counted(1200, N_CHANNELS, SFREQ_HZ, stamps_s=stamps_s)
-    came = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
-    came.assert_whole(source)
-    assert ("late", 700, 0) in came.verdicts
-    assert {v[0] for v in came.verdicts} == {"late"}
-    assert (came.report["n_samples_lost"], came.report["n_gaps"], came.report["n_segments"]) == (0, 0, 1)
-    assert came.report["n_late"] >= 1
+    got = play(write_xdf(tmp_path / "source.xdf", source), model, unique_name, tmp_path)
+    got.assert_whole(source)
+    assert ("late", 700, 0) in got.verdicts
+    assert {v[0] for v in got.verdicts} == {"late"}
+    assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (0, 0, 1)
+    assert got.report["n_late"] >= 1
+
+
+# --- processes that stand still --------------------------------------------------------------------------------------
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+def n_recorded(folder):
+    """Chunks of samples in the file so far."""
+    path = folder / "session" / "session.xdf"
+    return len(scan(path.read_bytes()).chunks) if path.exists() and path.stat().st_size else 0
+
+
+@contextlib.contextmanager
+def stands_still(process, seconds):
+    """SIGSTOP for at least so long, and for as long as what is inside takes."""
+    os.kill(process.pid, signal.SIGSTOP)
+    until_s = time.monotonic() + seconds
+    try:
+        yield
+        time.sleep(max(0.0, until_s - time.monotonic()))
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+
+
+@posix
+def test_a_stall_that_does_not_show_in_the_stamps_is_late_too(model, unique_name, tmp_path):
+    source = counted(2000, N_CHANNELS, SFREQ_HZ)
+    recording = write_xdf(tmp_path / "source.xdf", source)
+    with (
+        running(*stream_arguments(recording, unique_name)) as sender,
+        running(*run_arguments(unique_name, model, tmp_path)) as live,
+    ):
+        wait_for(lambda: n_recorded(tmp_path) > 20, "samples in the recording")
+        with stands_still(sender, 0.3):
+            pass
+        sent = json.loads(ended(sender, "bci stream", LIMIT_S))
+        ended(live, "bci run", LIMIT_S)
+    got = came(unique_name, tmp_path, sent)
+    got.assert_whole(source)
+    assert {v[0] for v in got.verdicts} == {"late"}
+    assert any(gap["duration_s"] >= 0.29 for gap in got.report["gaps"])
+    assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (0, 0, 1)
+    assert got.report["n_hops"] == 2000 // HOP
+
+
+@posix
+def test_a_stream_that_ends_while_the_receiver_stands_still_is_whole(model, unique_name, tmp_path):
+    source = counted(1000, N_CHANNELS, SFREQ_HZ)
+    recording = write_xdf(tmp_path / "source.xdf", source)
+    with (
+        running(*stream_arguments(recording, unique_name)) as sender,
+        running(*run_arguments(unique_name, model, tmp_path)) as live,
+    ):
+        wait_for(lambda: n_recorded(tmp_path) > 20, "samples in the recording")
+        with stands_still(live, 1.0):
+            sent = json.loads(ended(sender, "bci stream", LIMIT_S))
+        ended(live, "bci run", LIMIT_S)
+    got = came(unique_name, tmp_path, sent)
+    got.assert_whole(source)
+    assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (0, 0, 1)
+    assert got.report["n_hops"] == 1000 // HOP
+    assert got.report["ended_because"] == "the stream said that it has ended"
