@@ -162,7 +162,8 @@ def find_stream(
         raise SourceError(f"no LSL stream with {asked} within {wait_s:g} s; visible now: {seen}")
     if len(candidates) > 1:
         raise SourceError(
-            f"{len(candidates)} LSL streams with {asked}: {describe([s for _, s in candidates.values()])}; "
+            f"{len(candidates)} LSL streams with {asked}: "
+            f"{describe(sorted((s for _, s in candidates.values()), key=lambda s: (s.hostname, s.source_id)))}; "
             "name one by --source-id"
         )
     return next(iter(candidates.values()))

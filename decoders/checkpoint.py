@@ -162,9 +162,26 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
         raise CheckpointError(f"model {folder}: cannot be read ({error.strerror})") from None
 
 
-def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+def check_place(folder: str | os.PathLike[str]) -> None:
+    """Make sure that a model may be written there, before hours of training are lost.
+
+    Raises
+    ------
+    CheckpointError
+        The folder is in use for something else, or lies where nothing can be written.
+    """
+    folder = Path(folder)
     if folder.exists() and not (folder / "SHA256").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists and is not a model; choose another --out or move it away")
+    parent = folder.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise CheckpointError(f"cannot write model {folder}: {parent} is no writable folder; choose another --out")
+
+
+def _write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    check_place(folder)
     tag = secrets.token_hex(4)
     new, old = folder.with_name(f".{folder.name}.{tag}.new"), folder.with_name(f".{folder.name}.{tag}.old")
     try:

@@ -10,7 +10,7 @@ import click
 
 from bci.cli.common import emit, output_options, progress
 from bci.config import read_config
-from bci.errors import ConfigError
+from bci.errors import ConfigError, ModelError
 
 _SEVERAL = ("--labels", "--channels")  # options that take all values up to the next option
 
@@ -98,6 +98,8 @@ def command(
     """
     from bci.offline.train import TrainSettings, train
     from bci.sources.files import load_recording
+    from decoders.checkpoint import check_place
+    from decoders.spec import DecoderError
 
     settings = TrainSettings(
         labels=_labels(labels),
@@ -118,6 +120,10 @@ def command(
     def bar(fits: list[Any]) -> Iterable[Any]:
         return progress(fits, f"training {decoder}", total=len(fits), quiet=quiet)
 
+    try:
+        check_place(out)
+    except DecoderError as error:
+        raise ModelError(str(error)) from None
     trained = train([load_recording(Path(path)) for path in recordings], settings, each=bar)
     digest = trained.save(out)
     scores = trained.info["scores"]
