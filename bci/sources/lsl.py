@@ -298,7 +298,8 @@ class LslSource:
         arrival_s = pylsl.local_clock()
         if not len(stamps_s):
             return False
-        is_overslept = arrival_s - asked_s >= self._silence_now_s  # silence ended before this thread could see it
+        # silence that ended before this thread could see it
+        is_overslept = self._is_regular and arrival_s - asked_s >= self._silence_now_s
         if self._is_silent or self._is_new_sender or is_overslept:
             self._deliver(Resumed(self._spec, arrival_s - self._last_s, self._is_new_sender))
             self._is_silent = self._is_new_sender = False
