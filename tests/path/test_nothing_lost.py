@@ -9,12 +9,15 @@ import os
 import signal
 import time
 
+import msgspec
 import numpy as np
+import pylsl
 import pytest
 
 from bci.bench.latency import linear_model
 from bci.recording.scan import scan
 from tests.helpers.live import wait_for
+from tests.helpers.outlets import Outlet, rows
 from tests.helpers.played import (
     LIMIT_S,
     busy_cores,
@@ -144,3 +147,30 @@ def test_a_stream_that_ends_while_the_receiver_stands_still_is_whole(model, uniq
     assert (got.report["n_samples_lost"], got.report["n_gaps"], got.report["n_segments"]) == (0, 0, 1)
     assert got.report["n_hops"] == 1000 // HOP
     assert got.report["ended_because"] == "the stream said that it has ended"
+
+
+@posix
+def test_a_sender_that_goes_without_a_word_while_the_receiver_stands_still_is_whole(model, unique_name, tmp_path):
+    spec = msgspec.structs.replace(counted(1, N_CHANNELS, SFREQ_HZ).spec, name=unique_name, source_id=unique_name)
+    with (
+        Outlet(spec) as outlet,
+        running(*run_arguments(unique_name, model, tmp_path, "--reconnect", 2)) as live,
+    ):
+        outlet.wait_for_consumer()
+        witness = pylsl.StreamInlet(pylsl.resolve_byprop("name", unique_name, 1, 20.0)[0])
+        witness.open_stream(20.0)
+        outlet.stream(250, 5)
+        wait_for(lambda: n_recorded(tmp_path) > 20, "samples in the recording")
+        outlet.wait()
+        with stands_still(live, 1.0):
+            outlet.stream(250, 5)
+            seen: list[list[float]] = []
+            wait_for(lambda: seen.extend(witness.pull_chunk(0.1)[0]) or seen[-1][0] == 499, "it is through the network")
+            outlet.end()
+            witness.close_stream()
+        ended(live, "bci run", LIMIT_S, code=1)  # nothing said that this was the end
+    got = came(unique_name, tmp_path, {})
+    assert np.array_equal(got.raw.samples, rows(0, 500, N_CHANNELS, "float32"))
+    assert np.all(np.diff(got.raw.stamps_s) > 0)
+    assert (got.report["n_samples"], got.report["n_samples_lost"], got.report["n_segments"]) == (500, 0, 1)
+    assert got.report["n_hops"] == 500 // HOP
