@@ -13,15 +13,13 @@ from typing import Any
 
 import msgspec
 
-from bci import session
 from bci.config import ModelSettings, SessionConfig, parse_config, to_toml
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
 from bci.errors import ConfigError, ModelError
 from bci.pipeline import Pipeline
 from bci.recording.replay import RecordedSession, read_session
-from bci.scoring import Scorer
-from bci.session import Session, no_mark
+from bci.session import HopModel, Session, no_mark
 from bci.types import StreamSpec, Swap
 from decoders.checkpoint import CheckpointError, Model, load_model
 from decoders.spec import DecoderError
@@ -75,19 +73,13 @@ def host_settings(config: SessionConfig, hop_s: float) -> HostSettings:
 def build_session(
     config: SessionConfig,
     spec: StreamSpec,
-    pipelines: Mapping[str, session.Pipeline],
+    pipelines: Mapping[str, HopModel],
     model_hash: str,
     mark: Callable[[str], None] = no_mark,
 ) -> Session:
     """The data path, the same for live and replay."""
     settings = gate_settings(config, pipelines[model_hash].classes)
     return Session(spec, pipelines, model_hash, settings, max_fill_s=config.stream.max_fill_s, mark=mark)
-
-
-def build_scorer(model: Model, sfreq_hz: float) -> Scorer:
-    """Counts trials by the labels and the decision time that the model was trained with."""
-    labels = dict(model.info.get("labels", {})) | {c: c for c in model.spec.classes}
-    return Scorer(tuple(model.spec.classes), labels, float(model.info.get("decide_at_s", 3.5)), sfreq_hz)
 
 
 def check_expectations(expected: ModelSettings, model: Model) -> None:

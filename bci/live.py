@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from bci.build import (
-    build_scorer,
     build_session,
     check_expectations,
     fit_to_stream,
@@ -35,8 +34,8 @@ from bci.offline.stream import with_unit
 from bci.ports import Source
 from bci.recording.folder import SessionFolder, check_free_space, next_part
 from bci.report import live_report, report_text
-from bci.session import Pipeline as AnyPipeline
-from bci.session import check_swap
+from bci.scoring import Scorer
+from bci.session import HopModel, check_swap
 from bci.types import Control, StreamSpec
 from decoders.checkpoint import CheckpointError, model_hash
 
@@ -89,7 +88,7 @@ def run_live(
         pipeline = fit_to_stream(model, spec)
         hop_s = model.spec.hop / model.spec.sfreq_hz
         detectors = [gap_detector(n, source.spec, config) for n, source in enumerate(sources)]
-        pipelines: dict[str, AnyPipeline] = {model.hash: pipeline}
+        pipelines: dict[str, HopModel] = {model.hash: pipeline}
         folder = _folder(config, session_dir, resume)
         recording = next_part(folder.xdf)
         check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
@@ -101,7 +100,7 @@ def run_live(
         inbox = Inbox()
         stopwatch = Stopwatch(now_s)
         session = build_session(config, spec, pipelines, model.hash, mark=stopwatch.mark)
-        scorer = build_scorer(model, spec.sfreq_hz)
+        scorer = Scorer.of(model, spec.sfreq_hz)
         engine = Engine(
             session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,

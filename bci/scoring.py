@@ -11,6 +11,7 @@ import numpy as np
 
 from bci.types import Command, MarkerPlaced, OutputEvent, Prediction
 from calibration import stats
+from decoders.checkpoint import Model
 
 
 @dataclass
@@ -50,6 +51,13 @@ class Scorer:
     _hop_s: float = 0.0
     _cued: Trial | None = None
     _cued_has_command: bool = False
+
+    @classmethod
+    def of(cls, model: Model, sfreq_hz: float) -> Scorer:
+        """For a model: its classes, and the labels and decision time that it was trained with."""
+        classes = tuple(model.spec.classes)
+        labels = dict(model.info.get("labels", {})) | {c: c for c in classes}
+        return cls(classes, labels, float(model.info.get("decide_at_s", 3.5)), sfreq_hz)
 
     def receive(self, output: OutputEvent) -> None:
         """Count one output."""

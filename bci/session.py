@@ -47,7 +47,7 @@ PRIME_BLOCKS = 5  # it gets so many blocks a step until it has caught up
 _LEVELS = ("ok", "warn", "bad")
 
 
-class Pipeline(Protocol):
+class HopModel(Protocol):
     """Filters and decoder of one model, fitted to one stream (`bci.pipeline.Pipeline`)."""
 
     model_hash: str
@@ -87,7 +87,7 @@ class Session:
     def __init__(
         self,
         spec: StreamSpec,
-        pipelines: Mapping[str, Pipeline],
+        pipelines: Mapping[str, HopModel],
         model_hash: str,
         settings: gate.GateSettings,
         *,
@@ -110,7 +110,7 @@ class Session:
             maxlen=max(1, int(PRIME_S * spec.sfreq_hz / self.pipeline.block))
         )
         self._is_paused = False
-        self._incoming: tuple[Pipeline, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
+        self._incoming: tuple[HopModel, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
         self.refusal: tuple[str, ...] = ()  # what the gate said to the last control
         self._marker_clocks: dict[int, ClockCorrection] = {}
         self._on: dict[type, Callable] = {
@@ -279,7 +279,7 @@ class Session:
             self.pipeline, self._incoming = self._incoming[0], None
 
 
-def check_swap(old: Pipeline, new: Pipeline) -> None:
+def check_swap(old: HopModel, new: HopModel) -> None:
     """A model may take over in a running session if it counts hops alike and names the same classes.
 
     Raises

@@ -4,13 +4,14 @@ import numpy as np
 import pylsl
 import pytest
 
-from bci.build import build_scorer, build_session, fit_to_stream, load
+from bci.build import build_session, fit_to_stream, load
 from bci.config import parse_config
 from bci.errors import SourceError
 from bci.host.books import Stopwatch
 from bci.host.engine import Engine
 from bci.host.inbox import Inbox
 from bci.ports import Ended, Pulled, Resumed
+from bci.scoring import Scorer
 from bci.signal.gaps import GapDetector
 from bci.types import Channel, Chunk, ChunkRef, Control, Gap, HealthChange, StreamSpec
 from tests.helpers.fault_sender import LABELS, SFREQ_HZ, fitted_model, wave
@@ -93,7 +94,7 @@ def engine_of(model, source, *, arm=False):
     session = build_session(config, SPEC, pipelines, model.hash, mark=stopwatch.mark)
     engine = Engine(
         session, pipelines, [source], [GapDetector(0, SFREQ_HZ)], Recorder(), Host(), Inbox(10_000),
-        build_scorer(model, SFREQ_HZ), stopwatch, pylsl.local_clock, arm=arm,
+        Scorer.of(model, SFREQ_HZ), stopwatch, pylsl.local_clock, arm=arm, seconds=20.0,
     )  # fmt: skip
     events = []
     receive = session.receive

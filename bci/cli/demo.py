@@ -108,17 +108,18 @@ def _live(person: dict[str, Any], seconds: float, model: Path, session: Path, qu
 
 
 def _offline(person: dict[str, Any], n_trials: int, model: Path) -> tuple[Any, str, Any]:
-    from bci.build import build_scorer, build_session, fit_to_stream, load
+    from bci.build import build_session, fit_to_stream, load
     from bci.config import SessionConfig
     from bci.offline.stream import play
     from bci.report import replay_report, report_text
+    from bci.scoring import Scorer
     from bci.sources.simulated import SimulatedPerson
 
     recording = SimulatedPerson(**person, session=1, n_trials=n_trials).recording()
     stream, loaded = recording.signals[0], load(model)
     pipeline = fit_to_stream(loaded, stream.spec)
     session = build_session(SessionConfig(), stream.spec, {loaded.hash: pipeline}, loaded.hash)
-    scorer = build_scorer(loaded, stream.spec.sfreq_hz)
+    scorer = Scorer.of(loaded, stream.spec.sfreq_hz)
     for output in play(session, stream, recording):
         scorer.receive(output)
     scorer.finish()

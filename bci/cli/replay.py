@@ -16,7 +16,12 @@ from bci.errors import ConfigError
 @click.argument("recording", type=click.Path())
 @click.option("--verify", is_flag=True, help="Compare every prediction and command with the recorded ones.")
 @click.option("--model", "other_model", metavar="DIR", help="What would this model have done?")
-@click.option("--threshold", type=float, metavar="P", help="What would this gate threshold have done?")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="What would this gate threshold have done?",
+)
 @click.option("--rechunk", type=int, metavar="SEED", help="Hand the samples over in other, random chunks.")
 @output_options
 def command(
@@ -41,16 +46,17 @@ def command(
     from bci.host.realtime import limit_threads
 
     limit_threads()
-    from bci.build import build_scorer, open_recorded
+    from bci.build import open_recorded
     from bci.recording.replay import compare, rechunked, recorded_events, replay, replay_otherwise
     from bci.report import replay_report, report_text
+    from bci.scoring import Scorer
     from bci.types import Control, Gap
 
     path = Path(recording)
     path = path / "session.xdf" if path.is_dir() else path
     what = open_recorded(path, None if other_model is None else Path(other_model), threshold)
     session = what.session()
-    scorer = build_scorer(what.model, what.spec.sfreq_hz)
+    scorer = Scorer.of(what.model, what.spec.sfreq_hz)
     events = recorded_events(what.recorded)
     if rechunk is not None:
         events = rechunked(events, session.primary, _sizes(rechunk))

@@ -263,7 +263,7 @@ class Engine:
         self.books.hops.append(prediction)
         if self._wants_arm and prediction.flags == 0 and self.session.health.level != "bad":
             self._wants_arm = False
-            self.inbox.put(Control("arm", by="command line"))
+            self._waiting.appendleft(Control("arm", by="command line"))
 
     def _changed(self, output: OutputEvent) -> None:
         """What a change of the gate, of health or of the segment means for the devices and the counts."""

@@ -60,7 +60,7 @@ def evaluate(
         spec = with_unit(source.spec, unit)
         pipeline = Pipeline(model, spec)
         session = Session(spec, {model.hash: pipeline}, model.hash, GateSettings(classes=classes))
-        scorer = Scorer(classes, labels, decide_at_s, spec.sfreq_hz)
+        scorer = Scorer.of(model, spec.sfreq_hz)
         for output in play(session, source, recording):
             scorer.receive(output)
         scorer.finish()

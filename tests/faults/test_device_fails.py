@@ -10,13 +10,14 @@ import time
 import numpy as np
 import pylsl
 
-from bci.build import build_scorer, build_session, fit_to_stream, load
+from bci.build import build_session, fit_to_stream, load
 from bci.config import parse_config
 from bci.control.host_table import HostState
 from bci.host.books import Stopwatch
 from bci.host.engine import Engine
 from bci.host.inbox import Inbox
 from bci.ports import Ended, Pulled
+from bci.scoring import Scorer
 from bci.signal.gaps import GapDetector
 from bci.types import Channel, Control, GateChange, StreamSpec
 from tests.helpers.fault_sender import CHUNK, LABELS, SFREQ_HZ, wave
@@ -111,7 +112,7 @@ def test_the_gate_is_disarmed_with_its_host(model):
     pipelines = {loaded.hash: fit_to_stream(loaded, Source.spec)}
     config = parse_config("[gate]\nthreshold = 0.6\ndwell_s = 0.06\nrefractory_s = 0.2\n")
     source, recorder, host, inbox = Source(), Recorder(), Host(), Inbox()
-    stopwatch, scorer, outputs = Stopwatch(pylsl.local_clock), build_scorer(loaded, SFREQ_HZ), []
+    stopwatch, scorer, outputs = Stopwatch(pylsl.local_clock), Scorer.of(loaded, SFREQ_HZ), []
     scorer.receive = outputs.append
     session = build_session(config, Source.spec, pipelines, loaded.hash, mark=stopwatch.mark)
     engine = Engine(
