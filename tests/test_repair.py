@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,33 @@ def test_nothing_is_overwritten(tmp_path):
         repair(path, tmp_path / "none" / "b.xdf")
     with pytest.raises(RecordingError, match="cannot read"):
         repair(tmp_path / "none.xdf", tmp_path / "c.xdf")
+
+
+def test_what_could_not_be_written_whole_is_removed_after_it_was_closed(tmp_path, monkeypatch):
+    """Windows does not remove a file that is open."""
+    path, out = tmp_path / "a.xdf", tmp_path / "b.xdf"
+    path.write_bytes(b"".join(small_file()))
+    targets = []
+
+    def full(_data, _damage, target):
+        targets.append(target)
+        raise OSError(28, "No space left on device")
+
+    unlink = Path.unlink
+
+    def checked(path):
+        assert targets[0].closed
+        unlink(path)
+
+    monkeypatch.setattr("bci.recording.repair._copy", full)
+    monkeypatch.setattr(Path, "unlink", checked)
+    with pytest.raises(RecordingError, match="No space left"):
+        repair(path, out)
+    assert not out.exists()
+    out.write_bytes(b"mine")
+    with pytest.raises(RecordingError, match="not overwritten"):
+        repair(path, out)
+    assert out.read_bytes() == b"mine"
 
 
 def test_the_verb_reports(tmp_path):

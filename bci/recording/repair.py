@@ -41,13 +41,14 @@ def repair(path: str | Path, out: str | Path) -> RepairReport:
     try:
         with path.open("rb") as source, mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as data:
             n_bytes = len(data)
-            with open(out, "xb", opener=private) as target:
-                try:
+            target = open(out, "xb", opener=private)  # noqa: SIM115 (an `out` that exists must not reach the unlink)
+            try:
+                with target:
                     n_kept = _copy(data, found.damage, target)
-                except OSError:
-                    with contextlib.suppress(OSError):
-                        out.unlink()
-                    raise
+            except OSError:
+                with contextlib.suppress(OSError):
+                    out.unlink()  # closed by now, or Windows would keep it
+                raise
     except FileExistsError:
         raise RecordingError(f"{out} exists and is not overwritten; choose another name for --out") from None
     except OSError as error:
