@@ -92,7 +92,10 @@ class Neutral(msgspec.Struct, frozen=True, tag_field="kind", tag="neutral"):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="kind", tag="heartbeat"):
-    """Sent by the decode thread: the last hop, and how old its newest sample was at ``sent_s``."""
+    """Sent by the decode thread: the last hop, and how old at ``sent_s`` the newest sample was that it has decided on.
+
+    A decoder that is stuck is thus old data, however often the thread beats; ``hop`` itself is not judged.
+    """
 
     hop: int
     age_s: float
@@ -175,7 +178,7 @@ class HostTable(msgspec.Struct, frozen=True, kw_only=True):
     arm_id: int = 0
     command_id: int = 0
     heard_s: float = -math.inf  # when the newest heartbeat was sent
-    age_s: float = math.inf  # of the data, then
+    age_s: float = math.inf  # of the newest sample decided on, then
     held_since_s: float = 0.0
     neutral_s: float = -math.inf  # commands issued until then are void
     moved_s: float = -math.inf  # when the last command was let through

@@ -131,7 +131,10 @@ class DeviceHost:
         self._tell(Reset())
 
     def heartbeat(self, hop: int, age_s: float, now_s: float) -> None:
-        """Say that the decode thread works, and how old its newest sample is. Due well within 150 ms."""
+        """Say that the decode thread works, and how old the newest sample is that it has decided on (last: ``hop``).
+
+        Due well within 150 ms. An age that grows while hops do not is how a stuck decoder shows.
+        """
         self._tell(Heartbeat(hop, age_s, now_s))
 
     def send(self, command: Command) -> None:
