@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bci.errors import RecordingError
-from bci.host import recorder_main
+from bci.host import recorder_main, recorder_messages
 from bci.host.recorder import RecorderProcess
 from bci.lsl import xml_from_spec
 from bci.ports import Offset
@@ -289,15 +289,15 @@ def test_a_disk_that_stays_full_leaves_a_whole_file_and_an_account(recorder):
 
 def batch(number, n, first=0):
     values, stamps = counted(first, n, 64)
-    return recorder_main.Batch(number, [recorder_main.Numbers(1, values.tobytes(), stamps.tobytes())])
+    return recorder_messages.Batch(number, [recorder_messages.Numbers(1, values.tobytes(), stamps.tobytes())])
 
 
 def test_a_disk_that_stays_full_longer_than_the_queue_costs_counted_samples(tmp_path):
     disk = Disk(room=3000)
     recording = recorder_main.Recording(disk, queue_s=10.0)
     s = spec(n_channels=64)
-    opened = recorder_main.Open(1, xml_from_spec(s), "int32", 64, xdf.bytes_per_s(s))
-    recording.take(recorder_main.Batch(1, [opened]), 0.0)
+    opened = recorder_messages.Open(1, xml_from_spec(s), "int32", 64, xdf.bytes_per_s(s))
+    recording.take(recorder_messages.Batch(1, [opened]), 0.0)
     number, n = 1, 0
     while not recording.n_lost:
         number, n = number + 1, n + 1000
@@ -305,7 +305,7 @@ def test_a_disk_that_stays_full_longer_than_the_queue_costs_counted_samples(tmp_
         recording.write(0.01 * number)
     assert recording.status().error == "No space left on device"
     assert recording.status().batch < number
-    assert recording.writer.n_pending < recorder_main.queue_bytes(opened.bytes_per_s, 10.0) + 300_000
+    assert recording.writer.n_pending < recorder_messages.queue_bytes(opened.bytes_per_s, 10.0) + 300_000
     assert not recording.finish(1e3)
     disk.room = 10**9
     assert recording.finish(1e3 + 1)
@@ -313,7 +313,7 @@ def test_a_disk_that_stays_full_longer_than_the_queue_costs_counted_samples(tmp_
     path.write_bytes(disk.getvalue())
     (eeg,) = on_disk(path)
     assert len(eeg.samples) == n - recording.n_lost[1]
-    assert recording.status() == recorder_main.Status(number, len(disk.getvalue()), "", {1: 1000})
+    assert recording.status() == recorder_messages.Status(number, len(disk.getvalue()), "", {1: 1000})
 
 
 def test_a_failed_write_is_tried_again_after_a_second():

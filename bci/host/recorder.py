@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bci.errors import RecordingError, RolandicError
 from bci.host.channel import MAX_FRAME, Channel, ChannelClosed, ChannelFull, spawn_child
-from bci.host.recorder_main import Batch, Clock, Finish, Item, Numbers, Open, Status, Strings, queue_bytes
+from bci.host.recorder_messages import BATCH_BYTES, Batch, Clock, Finish, Item, Open, Status, encode, queue_bytes
 from bci.lsl import xml_from_spec
 from bci.ports import Offset
 from bci.recording.folder import next_part
@@ -29,7 +29,6 @@ from bci.types import DTYPES, StreamSpec
 
 SEND_S = 0.05
 WAKE_BYTES = 2**20  # a queue this long is not left until the next wake-up
-BATCH_BYTES = 2**20
 START_S = 20.0
 WAIT_S = 0.25
 STALL_S = 5.0  # what was sent and is not on disk after so long is trouble
@@ -275,7 +274,7 @@ class RecorderProcess:
                     break
                 stream, what, stamps, n_item_bytes = self._items.popleft()
                 self._n_popped += n_item_bytes
-                self._encoded.extend(_encode(stream, what, stamps))
+                self._encoded.extend(encode(stream, what, stamps))
             item, n_samples, n_item_bytes = self._encoded.popleft()
             if isinstance(item, Open):
                 self._opens.append(item)
@@ -377,24 +376,6 @@ class RecorderProcess:
         text = "; ".join(said)
         if bool(text) != bool(self._trouble) or is_last or now_s - self._trouble_s >= 1.0:
             self._trouble, self._trouble_s = text, now_s
-
-
-def _encode(stream: int, what: object, stamps: NDArray[np.float64]) -> list[tuple[Item, int, int]]:
-    """A queued entry as items of about `BATCH_BYTES` at most, with the samples and bytes of each."""
-    if isinstance(what, Open | Clock):
-        return [(what, 0, 0)]
-    rows: Sequence = what  # type: ignore[assignment]
-    n_bytes = what.nbytes if isinstance(what, np.ndarray) else sum(len(value) for row in rows for value in row)
-    step = max(1, int(BATCH_BYTES / (1 + n_bytes / len(stamps))))
-    pieces: list[tuple[Item, int, int]] = []
-    for at in range(0, len(stamps), step):
-        part, stamp_bytes = rows[at : at + step], stamps[at : at + step].tobytes()
-        if isinstance(part, np.ndarray):
-            item = Numbers(stream, part.tobytes(), stamp_bytes)
-        else:
-            item = Strings(stream, [list(row) for row in part], stamp_bytes)
-        pieces.append((item, len(part), len(stamp_bytes) * (1 + n_bytes // (8 * len(stamps)))))
-    return pieces
 
 
 def _add(total: dict[int, int], counts: dict[int, int]) -> None:

@@ -15,81 +15,18 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 import numpy as np
 
 from bci.errors import RolandicError
 from bci.host.channel import Channel, ChannelClosed, connect_to_parent
+from bci.host.recorder_messages import Batch, Clock, Finish, Item, Open, Status, Strings, queue_bytes
 from bci.recording.folder import fsync_folder, private
 from bci.recording.xdf import XdfWriter
 from bci.types import DTYPES
 
 RETRY_S = 1.0
 GIVE_UP_S = 10.0  # how long the last bytes are tried on a full disk once the engine has ended
-QUEUE_FLOOR_BYTES = 4 * 2**20
 STATUS_S = 0.25  # how long a receive waits, so that what is pending gets written when nothing comes
-
-
-class Open(msgspec.Struct, frozen=True, tag="open"):
-    """A new stream: its header and about how fast it grows."""
-
-    stream: int
-    xml: str
-    format: str
-    n_channels: int
-    bytes_per_s: float
-
-
-class Numbers(msgspec.Struct, frozen=True, tag="numbers"):
-    """Numeric samples in C order and their stamps (float64), both in this machine's byte order."""
-
-    stream: int
-    values: bytes
-    stamps: bytes
-
-
-class Strings(msgspec.Struct, frozen=True, tag="strings"):
-    """String samples (rows of channels) and their stamps (float64)."""
-
-    stream: int
-    values: list[list[str]]
-    stamps: bytes
-
-
-class Clock(msgspec.Struct, frozen=True, tag="clock"):
-    """A clock offset of a stream."""
-
-    stream: int
-    collected_s: float
-    offset_s: float
-
-
-Item = Open | Numbers | Strings | Clock
-
-
-class Batch(msgspec.Struct, frozen=True, tag="batch"):
-    """What has gathered since the last batch, in order."""
-
-    number: int
-    items: list[Item]
-
-
-class Finish(msgspec.Struct, frozen=True, tag="finish"):
-    """Write the footers and end."""
-
-
-class Status(msgspec.Struct, frozen=True, tag="status"):
-    """What is in the file: all batches up to ``batch``. ``n_lost``: samples dropped here, by stream."""
-
-    batch: int
-    n_bytes: int
-    error: str = ""
-    n_lost: dict[int, int] = {}
-
-
-def queue_bytes(bytes_per_s: float, queue_s: float) -> float:
-    """How much may wait for a disk or a process that does not take it."""
-    return QUEUE_FLOOR_BYTES + bytes_per_s * queue_s
 
 
 class Recording:
