@@ -14,8 +14,8 @@ def command() -> None:
 
 @command.command()
 @click.option("--seconds", default=30.0, show_default=True, help="Length of the stream.")
-@click.option("--channels", "n_channels", default=64, show_default=True)
-@click.option("--sfreq", "sfreq_hz", default=1000.0, show_default=True)
+@click.option("--channels", "n_channels", default=64, show_default=True, help="Of the stream.")
+@click.option("--sfreq", "sfreq_hz", default=1000.0, show_default=True, help="Its rate in Hz.")
 @click.option(
     "--hop", "hop_ms", default=20.0, show_default=True, help="Length of a hop in ms; also the sender's chunk."
 )

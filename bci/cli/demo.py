@@ -25,7 +25,7 @@ N_CALIBRATION_TRIALS = 40
     "--skill", type=click.FloatRange(0, 1), default=1.0, show_default=True, help="How well the person does it."
 )
 @click.option("--seed", default=1, show_default=True, help="Which person.")
-@click.option("--decoder", default="riemann", show_default=True)
+@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet.")
 @click.option("--shuffle-labels", is_flag=True, help="Cues say something else than the person does: must be at chance.")
 @click.option("--trials", "n_trials", type=click.IntRange(1), metavar="N",
               help="Not live: run N trials through the same data path as fast as it goes.")  # fmt: skip

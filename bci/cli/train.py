@@ -63,14 +63,20 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
-@click.option("--reference", type=click.Choice(["none", "average", "laplacian"]), default="none", show_default=True)
+@click.option(
+    "--reference",
+    type=click.Choice(["none", "average", "laplacian"]),
+    default="none",
+    show_default=True,
+    help="What is subtracted from each channel.",
+)
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
 @click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
 @click.option(
     "--decide-at", default=3.5, show_default=True, metavar="S", help="From the cue to the decision of a trial."
 )
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of all that is left to chance.")
 @output_options
 def command(
     recordings: tuple[str, ...],
