@@ -162,6 +162,60 @@ def test_the_verdict_does_not_depend_on_the_chunks(at, place, n, is_stall):
         assert got == expected
 
 
+# --- stamps that are no numbers --------------------------------------------------------------------------------------
+
+COUNTED = [{}, {"counts": np.arange(4000), "counter_channel": 0}]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("options", COUNTED, ids=["stamps", "counter"])
+@pytest.mark.parametrize("places", [[1000], [999, 1003], slice(1000, 1020), slice(200, 1900)])
+def test_a_stamp_that_is_no_number_is_no_jump_and_hides_no_later_one(value, options, places):
+    stamps_s = stamps(4000, 0.002)
+    stamps_s[places] = value
+    assert judge(stamps_s, **options) == []
+    stamps_s[2000:] += 1.0
+    counts = np.arange(4000) + np.where(np.arange(4000) < 2000, 0, 250)
+    options = {"counts": counts, "counter_channel": 0} if options else {}
+    assert verdicts(judge(stamps_s, **options)) == [("lost", 2000, 250)]
+
+
+@pytest.mark.parametrize("end", [2003, 2400])
+def test_a_jump_is_judged_also_where_stamps_behind_it_are_no_numbers(end):
+    stamps_s = np.delete(stamps(4000, 0.001), np.arange(2000, 2100))[:end]
+    stamps_s[2001:2004], stamps_s[2006:2007] = np.nan, np.inf
+    assert verdicts(judge(stamps_s)) == [("lost", 2000, 100)]
+
+
+@pytest.mark.parametrize("options", COUNTED, ids=["stamps", "counter"])
+@pytest.mark.parametrize("n_blind", [1, 20, 777])
+def test_a_segment_begins_at_the_first_stamp_that_is_a_number(options, n_blind):
+    stamps_s = stamps(4000) - 5000
+    stamps_s[:n_blind] = np.nan
+    gaps = judge(stamps_s, **options)
+    assert verdicts(gaps) == [("unknown", n_blind, 0)]
+    assert "first stamp" in gaps[0].reason
+    assert judge(np.full(4000, np.nan), **options) == []
+
+
+def test_the_duration_of_a_gap_is_a_number_also_where_its_stamp_is_none():
+    stamps_s = stamps(3000)
+    stamps_s[2000] = np.nan
+    gaps = judge(stamps_s, counts=np.concatenate([np.arange(2000), np.arange(1000)]), counter_channel=0)
+    assert [(g.verdict, g.first_index, g.duration_s) for g in gaps] == [("unknown", 2000, 0), ("unknown", 2001, 0)]
+
+
+@settings(max_examples=40)
+@given(cuts(1500), st.lists(st.integers(0, 1499), max_size=60), st.integers(0, 300), st.sampled_from(COUNTED))
+def test_verdicts_without_some_stamps_do_not_depend_on_the_chunks(at, places, n_blind, options):
+    stamps_s = stamps(1500, 1e-4)
+    stamps_s[900:] += 0.4
+    stamps_s[places] = np.nan
+    stamps_s[:n_blind] = np.inf
+    options = options | {"counts": np.arange(1500)} if options else {}
+    assert verdicts(judge(stamps_s, at, **options)) == verdicts(judge(stamps_s, [0, 1500], **options))
+
+
 # --- sample counters -------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,7 @@
 """The histogram against numpy's exact percentiles."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +47,11 @@ def test_what_lies_outside_is_bounded_and_counted():
     assert histogram.percentile(50) <= 1.02e-6
     assert filled([1e9, 1e9, 2e9]).max_s == 2e9
     assert Histogram().percentile(50) == 0.0
+
+
+def test_what_is_no_duration_is_not_counted():
+    histogram = filled([0.5, math.nan, math.inf, -math.inf])
+    assert (histogram.n, histogram.max_s) == (1, 0.5)
 
 
 def test_a_percentile_that_is_none():

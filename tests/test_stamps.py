@@ -99,6 +99,49 @@ def test_a_segment_keeps_the_rate_and_begins_at_the_next_stamp():
     np.testing.assert_allclose(fit.step(-5000.0 + np.arange(500) / 251.0), -5000.0 + np.arange(500) / 251.0, atol=1e-4)
 
 
+def broken(stamps_s, places, value=np.nan):
+    stamps_s = stamps_s.copy()
+    stamps_s[places] = value
+    return stamps_s
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("places", [[700], slice(700, 740), slice(3, 300)])
+def test_samples_whose_stamp_is_no_number_take_the_lines_time(value, places):
+    true_s, raw_s = jittered(2000)
+    fit, other = StampFit(FS), StampFit(FS)
+    smooth_s = fit.step(broken(raw_s, places, value))
+    assert np.abs(smooth_s - true_s).max() < 0.02
+    assert (np.diff(smooth_s) > 0).all()
+    other.step(raw_s)
+    assert fit.next_s == pytest.approx(other.next_s, abs=1e-3)
+    assert fit.mean_abs_s == pytest.approx(other.mean_abs_s, rel=0.15)  # what is no stamp has no jitter either
+
+
+def test_times_count_from_zero_until_the_first_stamp_that_is_a_number():
+    _, raw_s = jittered(100)
+    fit = StampFit(FS)
+    smooth_s = fit.step(broken(raw_s, slice(0, 30)))
+    np.testing.assert_allclose(smooth_s[:30], np.arange(30) / FS)
+    assert np.abs(smooth_s[30:] - raw_s[30:]).max() < 0.01
+    fit.start_segment()
+    assert not fit.is_blind
+    fit.step(np.full(3, np.nan))
+    assert fit.is_blind
+    assert np.isnan(fit.next_s)
+
+
+@given(cuts(300), st.lists(st.integers(0, 299), max_size=150), st.integers(0, 40))
+def test_any_cut_gives_the_same_bits_also_without_some_stamps(at, places, n_blind):
+    _, raw_s = jittered(300)
+    raw_s = broken(broken(raw_s, places), slice(0, n_blind))
+    whole, parts = StampFit(FS), StampFit(FS)
+    out = np.concatenate([parts.step(raw_s[a:b]) for a, b in itertools.pairwise(at)])
+    np.testing.assert_array_equal(out, whole.step(raw_s))
+    assert np.isfinite(out).all()
+    assert (np.diff(out) > 0).all()
+
+
 def test_residual_and_uncertainty_are_those_of_the_jitter():
     _, raw_s = jittered(20000)
     fit = StampFit(FS)

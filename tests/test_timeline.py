@@ -218,6 +218,13 @@ def test_markers_fall_on_the_nearest_sample_before_and_after_it_comes():
     assert timeline.place(1005.0 + 5000 / FS * 10) is None
 
 
+@pytest.mark.parametrize("stamp_s", [np.nan, np.inf, -np.inf])
+def test_a_marker_without_a_time_has_no_place(stamp_s):
+    samples, stamps_s = exact(1000)
+    timeline, _ = play([], samples, stamps_s, [0, 1000])
+    assert timeline.place(stamp_s) is None
+
+
 def test_there_is_no_place_before_the_first_block():
     assert Timeline(0, 3, FS, BLOCK).place(1000.0) is None
 
@@ -282,16 +289,29 @@ def hops_of(samples, stamps_s, at):
     return hops
 
 
+def test_stamps_that_are_no_numbers_leave_all_times_finite():
+    samples, stamps_s = recording(1000)
+    stamps_s -= 5000  # a sender whose clock began later than ours
+    stamps_s[[300, 301, 555]], stamps_s[400:460], stamps_s[:30] = np.nan, np.inf, np.nan
+    hops = hops_of(samples, stamps_s, [*range(0, 1000, 20), 1000])
+    assert {segment for segment, *_ in hops} == {0, 1}
+    assert all(np.isfinite(stamp_s) for _, _, stamp_s, *_ in hops)
+    late_s = [stamp_s - (-4000 + index / FS) for segment, index, stamp_s, *_ in hops if segment == 1]
+    assert len(late_s) > 70
+    assert np.abs(late_s).max() < 0.01
+
+
 @pytest.fixture(scope="module")
 def eventful():
-    """A loss that is filled, a stall, a loss that is not, and a NaN; with the hops of the uncut recording."""
+    """Losses that are filled and not, a stall, a NaN, stamps missing; with the hops of the uncut recording."""
     samples, stamps_s = recording(1000)
+    stamps_s[[100, 407, 610, 700]], stamps_s[:5] = np.nan, np.inf
     stamps_s[400:] += 0.1
     stamps_s[600:630] = stamps_s[630]
     stamps_s[800:] += 2.0
     samples[500, 1] = np.nan
     hops = hops_of(samples, stamps_s, [0, 1000])
-    assert {segment for segment, *_ in hops} == {0, 1}
+    assert {segment for segment, *_ in hops} == {1, 2}  # none of the five samples before the first stamp
     assert any(flags for *_, flags, _ in hops)
     return samples, stamps_s, hops
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +19,7 @@ _PERIODS = 0.6  # and than so much of a sample
 _TOLERATED_S = 0.008  # a late jump up to this is the sender's manner: the like of it is no jump for a while,
 _MANNERS_S = 60.0  # about so long; otherwise every hiccup of a sender would hold up the hops for 50 ms
 _UNLEARNT_S = 0.06  # threshold until the jitter is known, and least step back that is a reset
+_JUMPED, _FIRST = "the sender's clock jumped", "the first stamp that is a number"
 
 
 class GapDetector:
@@ -24,6 +28,9 @@ class GapDetector:
     A stall and a loss look alike at first: the stamps jump ahead of the line. After a stall the samples that waited
     come in a burst and fall back to the line; after a loss they stay off it. Thresholds follow the measured rate and
     jitter. With a sample counter, the counter decides at once.
+
+    A stamp that is NaN or infinite is no evidence. Where a segment begins with such stamps, a new one begins at the
+    first that is a number.
 
     Parameters
     ----------
@@ -59,14 +66,15 @@ class GapDetector:
     def receive(self, chunk: Chunk) -> list[Gap]:
         """Look at the next chunk; returns what must stand before this chunk in the sequence of events."""
         silent_s, self._silent_s = self._silent_s, 0.0
+        stamps_s = np.where(np.isfinite(chunk.stamps_s), chunk.stamps_s, np.nan)  # no comparison with NaN is true
         if self.is_open:
-            self._waiting = np.concatenate([self._waiting, chunk.stamps_s])
+            self._waiting = np.concatenate([self._waiting, stamps_s])
             return self._judge()
         if self._counter is not None:
             counts = np.rint(np.nan_to_num(chunk.samples[:, self._counter].astype(np.float64))).astype(np.int64)
-            gaps = self._scan_counted(chunk.stamps_s, counts, chunk.first_index)
+            gaps = self._scan_counted(stamps_s, counts, chunk.first_index)
         else:
-            gaps = self._scan(chunk.stamps_s, chunk.first_index)
+            gaps = self._scan(stamps_s, chunk.first_index)
         if silent_s and chunk.first_index and not any(gap.first_index == chunk.first_index for gap in gaps):
             gaps.insert(0, Gap(self.stream, "late", chunk.first_index, 0, silent_s, "nothing arrived meanwhile"))
         return gaps
@@ -99,13 +107,28 @@ class GapDetector:
     def _back_s(self) -> float:
         return max(2 * self._threshold_s(), _UNLEARNT_S)
 
+    def _unknown(self, first_index: int, jump_s: float, reason: str) -> Gap:
+        self.fit.start_segment()
+        self._is_late = False
+        return Gap(self.stream, "unknown", first_index, 0, jump_s if math.isfinite(jump_s) else 0.0, reason)
+
+    def _end(self, stamps_s: Sequence[float] | NDArray[np.float64], at: int) -> int:
+        """How far to take stamps from ``at`` at once: until the line moves, or up to the segment's first finite one."""
+        end = min(len(stamps_s), at + self.fit.n_to_update)
+        if math.isnan(self.fit.next_s) and math.isnan(stamps_s[at]):
+            return next((k for k in range(at, end) if not math.isnan(stamps_s[k])), end)
+        return end
+
     # --- by stamps ---------------------------------------------------------------------------------------------------
 
     def _scan(self, stamps_s: NDArray[np.float64], first_index: int) -> list[Gap]:
         """Follow the line until a sample leaves it."""
         fit, stamps, at = self.fit, stamps_s.tolist(), 0  # a chunk is short: lists are faster than small arrays
+        gaps: list[Gap] = []
         while at < len(stamps):
-            part = stamps[at : at + fit.n_to_update]
+            if fit.is_blind and not math.isnan(stamps[at]):
+                gaps.append(self._unknown(first_index + at, 0.0, _FIRST))
+            part = stamps[at : self._end(stamps, at)]
             expected_s, period_s = fit.next_s, fit.period_s
             threshold_s, back_s = self._threshold_s(), -self._back_s()
             for k, stamp_s in enumerate(part):
@@ -113,12 +136,12 @@ class GapDetector:
                 if off_s > threshold_s or off_s < back_s:
                     fit.follow(part[:k])
                     self._first_index, self._waiting = first_index + at + k, stamps_s[at + k :].copy()
-                    return self._judge(is_new=True)
+                    return gaps + self._judge(is_new=True)
             if len(part) == fit.n_to_update:  # the line moves: once a fixed number of samples, however cut
                 self._tolerance_s *= 1 - fit.block * period_s / _MANNERS_S
             fit.follow(part)
             at += len(part)
-        return []
+        return gaps
 
     def _judge(self, must: bool = False, is_new: bool = False) -> list[Gap]:
         """Decide about the open jump if what follows it suffices, then go on with what came after."""
@@ -126,25 +149,21 @@ class GapDetector:
         off_s = stamps_s - self.fit.predict(len(stamps_s))
         jump_s = float(off_s[0])
         if jump_s > _RESET_S or jump_s < -self._back_s():
-            self.fit.start_segment()
-            gap = Gap(self.stream, "unknown", first_index, 0, jump_s, "the sender's clock jumped")
-            return [gap, *self._go_on(0)]
+            return [self._unknown(first_index, jump_s, _JUMPED), *self._go_on(0)]
         n_decisive = self._n_decisive(stamps_s, off_s, must)
         if n_decisive == 0:
             return [Gap(self.stream, "open", first_index, 0, jump_s)] if is_new else []
         decisive = slice(0, n_decisive)
         left_s = self._left_s(stamps_s[decisive], off_s[decisive])
         if left_s < -self._back_s():
-            self.fit.start_segment()
-            gap = Gap(self.stream, "unknown", first_index, 0, jump_s, "the sender's clock jumped")
-            return [gap, *self._go_on(0)]
+            return [self._unknown(first_index, jump_s, _JUMPED), *self._go_on(0)]
         n_lost = round(left_s / self.fit.period_s) if left_s > self._threshold_s() else 0
         if n_lost > 0:
             gap = Gap(self.stream, "lost", first_index, n_lost, n_lost * self.fit.period_s)
             self.fit.start_segment(n_lost)
         else:
             gap = Gap(self.stream, "late", first_index, 0, jump_s)
-            self._tolerance_s = max(self._tolerance_s, min(float(off_s[decisive].max()), _TOLERATED_S))
+            self._tolerance_s = max(self._tolerance_s, min(float(np.nanmax(off_s[decisive])), _TOLERATED_S))
         self.fit.step(stamps_s[decisive])
         return [gap, *self._go_on(n_decisive)]
 
@@ -172,6 +191,8 @@ class GapDetector:
 
     def _left_s(self, stamps_s: NDArray[np.float64], off_s: NDArray[np.float64]) -> float:
         """How far off the line the samples stay: the mean of those that agree with the last half of the window."""
+        is_known = np.isfinite(stamps_s)
+        stamps_s, off_s = stamps_s[is_known], off_s[is_known]
         level_s = np.median(off_s[stamps_s >= stamps_s[-1] - self._window_s / 2])
         return float(off_s[np.abs(off_s - level_s) <= self._threshold_s()].mean())
 
@@ -182,7 +203,9 @@ class GapDetector:
         gaps: list[Gap] = []
         at, n = 0, len(stamps_s)
         while at < n:
-            part = stamps_s[at : at + self.fit.n_to_update]
+            if self.fit.is_blind and not math.isnan(stamps_s[at]):
+                gaps.append(self._unknown(first_index + at, 0.0, _FIRST))
+            part = stamps_s[at : self._end(stamps_s, at)]
             last = int(counts[at]) - 1 if self._count is None else self._count
             steps = np.diff(counts[at : at + len(part)], prepend=last)
             if self._modulo is not None:
@@ -191,7 +214,7 @@ class GapDetector:
             jumps = (off_s < -self._back_s()) | (off_s > (_RESET_S if self._is_late else self._threshold_s()))
             jumps |= steps != 1
             k = int(np.flatnonzero(jumps)[0]) if jumps.any() else len(part)
-            if self._is_late and k and off_s[:k].min() <= self._threshold_s():
+            if self._is_late and (off_s[:k] <= self._threshold_s()).any():
                 self._is_late = False
             self.fit.step(part[:k])
             at += k
@@ -206,10 +229,7 @@ class GapDetector:
         if self._modulo is not None and np.isfinite(jump_s):
             n_lost += self._modulo * round((jump_s / self.fit.period_s - n_lost) / self._modulo)
         if jump_s > _RESET_S or jump_s < -self._back_s() or n_lost < 0:
-            self.fit.start_segment()
-            self._is_late = False
-            reason = "the sample counter went back" if n_lost < 0 else "the sender's clock jumped"
-            return Gap(self.stream, "unknown", first_index, 0, jump_s, reason)
+            return self._unknown(first_index, jump_s, "the sample counter went back" if n_lost < 0 else _JUMPED)
         self._is_late = True
         if n_lost == 0:
             return Gap(self.stream, "late", first_index, 0, jump_s)

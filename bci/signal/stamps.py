@@ -31,6 +31,8 @@ class StampFit:
     The state moves once per fixed block of samples (20 ms), counted from the start, so the result does not depend on
     chunks, and a sample's smoothed stamp never depends on later ones. Stamps far off the line move it by a bounded
     amount only, whole blocks of them do not move it; when half a second stays off by the same, the line begins anew.
+    A sample whose stamp is NaN or infinite takes the line's time and does not move it; before the segment's first
+    finite stamp that line counts from 0 s (`is_blind`), a time so old that nothing is decided on it.
 
     Parameters
     ----------
@@ -87,6 +89,11 @@ class StampFit:
         return self._n_scale * self._period_s >= 0.9 * _LEARNT_S
 
     @property
+    def is_blind(self) -> bool:
+        """Whether samples of this segment have come, but no finite stamp."""
+        return self._anchor_s is None and self._i > 0
+
+    @property
     def uncertainty_s(self) -> float:
         """How far the smoothed stamps may be from the truth, for stamps that are late but never early.
 
@@ -138,8 +145,7 @@ class StampFit:
     def _zero_s(self) -> float:
         """Where the line has sample 0; times from it depend on a sample's number only, never on how it came."""
         self.settle()
-        assert self._anchor_s is not None
-        return self._anchor_s + (self._mean_y - self._slope * self._mean_x)
+        return (self._anchor_s or 0.0) + (self._mean_y - self._slope * self._mean_x)
 
     @property
     def block(self) -> int:
@@ -156,12 +162,20 @@ class StampFit:
         """Move the line by at most `n_to_update` stamps, for whom their smoothed times are of no interest."""
         if not stamps_s:
             return
-        if self._anchor_s is None:
-            self._anchor_s = stamps_s[0]
         self.settle()
+        if self._anchor_s is None:
+            self._anchor(stamps_s)
         self._raw += stamps_s
         self._numbers += range(self._i, self._i + len(stamps_s))
         self._i += len(stamps_s)
+
+    def _anchor(self, stamps_s: list[float]) -> None:
+        """Let the line begin at the first finite one of the next stamps."""
+        for k, stamp_s in enumerate(stamps_s):
+            if math.isfinite(stamp_s):
+                self._anchor_s = stamp_s - (self._i + k) * self.period_s
+                self._floor_s, self._floor_i = self._last_s, self._i - 1
+                return
 
     def settle(self) -> None:
         """Move the line now if a block is full. Whoever asks for times does it too; done early, nobody waits for it."""
@@ -172,10 +186,11 @@ class StampFit:
         """Smooth the next stamps, shape (n,) to (n,), strictly increasing within a segment."""
         n, at = len(raw_stamps_s), 0
         smooth = np.empty(n)
-        if n and self._anchor_s is None:
-            self._anchor_s = float(raw_stamps_s[0])
         while at < n:
             k = min(n - at, self.n_to_update)
+            if self._anchor_s is None:  # one by one: none may look ahead to the first that is finite
+                k = 1
+                self._anchor([float(raw_stamps_s[at])])
             smooth[at : at + k] = part = self._smooth(k)
             self._last_s = float(part[-1])
             self.follow(raw_stamps_s[at : at + k].tolist())
@@ -198,6 +213,11 @@ class StampFit:
         raw, numbers, n = self._raw, self._numbers, len(self._raw)
         self._raw, self._numbers = [], []
         self._floor_s, self._floor_i = self._last_s, self._i - 1
+        if not math.isfinite(sum(raw)):
+            numbers = [i for i, stamp_s in zip(numbers, raw, strict=True) if math.isfinite(stamp_s)]
+            raw = [stamp_s for stamp_s in raw if math.isfinite(stamp_s)]
+            if not (n := len(raw)):
+                return
         level = self._mean_y - self._slope * self._mean_x  # the line is x + level + slope x behind the anchor
         zero_s, step_s = self._zero_s, self.period_s
         residual = [stamp_s - (zero_s + i * step_s) for stamp_s, i in zip(raw, numbers, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -249,9 +250,9 @@ class Timeline:
         """Raw index of the sample nearest to a local time, and how much later than that sample the time is, in seconds.
 
         A marker that comes before its samples is placed by the line so far. None before the first block, for what lies
-        more than 30 s ahead, and for what is older than about the last 4096 blocks.
+        more than 30 s ahead, for what is older than about the last 4096 blocks, and for a time that is no number.
         """
-        if not self._runs:
+        if not self._runs or not math.isfinite(stamp_s):
             return None
         if stamp_s >= self._newest_s:
             n_ahead = round((stamp_s - self._newest_s) / self.fit.period_s)
