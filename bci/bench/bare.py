@@ -8,12 +8,15 @@ import sys
 import numpy as np
 import pylsl
 
+from bci.host.realtime import settle
+
 
 def main(name: str, chunk: int, seconds: float) -> None:
     """Print the latency of every sample that ended a pushed chunk, in seconds, as JSON."""
     found = pylsl.resolve_byprop("name", name, 1, 20)
     inlet = pylsl.StreamInlet(found[0], max_buflen=60)
     inlet.open_stream(10)
+    settle()  # the same priority and collector as the engine: what is compared is the code
     print("ready", flush=True)
     room = np.empty((4096, inlet.channel_count), np.float32)
     latencies_s, n_seen = [], 0

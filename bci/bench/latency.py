@@ -118,6 +118,8 @@ def _from_recording(path: Path, hop: int) -> tuple[NDArray[np.float64], NDArray[
     rows = np.asarray(streams["bci-latency"].samples)
     index = np.asarray(streams["bci-hops"].samples)[:, 1].astype(int)
     ends_chunk = (index + 1) % hop == 0  # else the hop waits for the next chunk, which is no latency
+    if ends_chunk.mean() < 0.5:
+        raise RolandicError("bench: the first chunk came in parts, so that hops end inside chunks; run it again")
     gated_s, arrival_s = rows[:, 6], rows[:, 2]
     return (gated_s - raw.stamps_s[index])[ends_chunk], (gated_s - arrival_s)[ends_chunk]
 
