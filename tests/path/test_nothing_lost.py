@@ -165,7 +165,10 @@ def test_a_sender_that_goes_without_a_word_while_the_receiver_stands_still_is_wh
         with stands_still(live, 1.0):
             outlet.stream(250, 5)
             seen: list[list[float]] = []
-            wait_for(lambda: seen.extend(witness.pull_chunk(0.1)[0]) or seen[-1][0] == 499, "it is through the network")
+            wait_for(
+                lambda: seen.extend(witness.pull_chunk(0.1)[0]) or [row for row in seen if row[0] == 499],
+                "it is through the network",
+            )
             outlet.end()
             witness.close_stream()
         ended(live, "bci run", LIMIT_S, code=1)  # nothing said that this was the end
