@@ -144,7 +144,9 @@ def test_a_stream_that_does_not_fit_the_model(stream, expected, run, unique_name
         assert run() == (1, f"bci: {expected.format(name=unique_name)}\n")
 
 
-def test_samples_that_are_no_numbers_and_flat_channels_are_flagged_and_command_nothing(model, unique_name, tmp_path):
+def test_samples_that_are_no_numbers_and_flat_channels_are_flagged_and_command_nothing(
+    bci, model, unique_name, tmp_path
+):
     """They are recorded bit for bit, whatever they are; the last finite value stands for one that is not."""
     source = recorded(1750)
     nan = np.array([0x7FC00001, 0xFFC12345, 0x7F800001], np.uint32).view(np.float32)
@@ -178,6 +180,7 @@ def test_samples_that_are_no_numbers_and_flat_channels_are_flagged_and_command_n
     would_have = nonfinite & (p_of_a_command > 0.6), bad_channel & (p_of_a_command > 0.6)
     assert [int(w.sum()) >= 5 for w in would_have] == [True, True]  # but for the flag, these had commanded
     assert came.report["n_commands"] == len(at)
+    assert bci("replay", tmp_path / "session", "--verify", "--quiet") == (0, "")
 
 
 def _lines(came, stream, kind):
