@@ -33,10 +33,13 @@ _UNITS = {
     "T": ("t", "tesla"),
     "fT": ("ft", "femtotesla"),
     "T/m": ("t/m",),
+    "": ("none",),
 }
 _UNIT_OF = {alias: unit for unit, aliases in _UNITS.items() for alias in aliases}
 RESOLVE_S = 1.0
-LSL_UNITS = {"uV": "microvolts", "mV": "millivolts", "V": "volts"}  # as the XDF meta-data specification spells them
+# As the XDF meta-data specification spells them. A channel without unit must say so: mne-lsl takes all channels of a
+# stream for volts when one of them has an empty unit.
+LSL_UNITS = {"uV": "microvolts", "mV": "millivolts", "V": "volts", "": "none"}
 
 
 def canonical_unit(unit: str) -> str:

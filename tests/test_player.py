@@ -171,6 +171,22 @@ def test_mne_lsl_reads_the_same(data_dir, unique_name):
     assert np.array_equal(stamps_s[-3200:], recording.stamps_s[:3200] + result["shift_s"])
 
 
+def test_mne_lsl_reads_types_and_units_where_some_channels_have_none(data_dir, unique_name):
+    stream_lsl = pytest.importorskip("mne_lsl.stream")
+    path = data_dir / "meg_fif" / "human_audvis_5s_raw.fif.gz"
+    channels = load_recording(path).signals[0].spec.channels
+    with Cli("stream", path, "--name", unique_name, "--wait", "--json", "-"):
+        stream = stream_lsl.StreamLSL(2.0, name=unique_name).connect(acquisition_delay=0.01, timeout=30.0)
+        try:
+            assert stream.ch_names == [c.label for c in channels]
+            assert stream.get_channel_types() == [c.type.lower() for c in channels]
+            exponents = {"uV": -6, "T": 0, "T/m": 0, "": 0}
+            assert [c["unit_mul"] for c in stream.info["chs"]] == [exponents[c.unit] for c in channels]
+        finally:
+            stream.disconnect()
+    assert {c.unit for c in channels} == set(exponents)
+
+
 def some_streams(n=500, format_="int32", name="eeg"):
     dtype = {"int32": np.int32, "double64": np.float64, "int8": np.int8, "int64": np.int64}[format_]
     spec = StreamSpec(name=name, sfreq_hz=1000.0, format=format_, channels=(Channel("n", "Misc"), Channel("x")))
