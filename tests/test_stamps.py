@@ -196,3 +196,25 @@ def test_when_an_offset_arrives_among_the_samples_does_not_matter():
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
     assert results[0][-1] > stamps_s[-1]
+
+
+def test_a_marker_that_is_stamped_back_stays_where_it_was_stamped():
+    clock = ClockCorrection()
+    assert clock.at(7.0) == 7.0
+    clock.update(offset(100.0, 5.0))
+    assert [clock.at(100.0), clock.at(94.0)] == [105.0, 99.0]
+    assert clock.apply(np.array([94.0]))[0] == 99.0  # asking for a time moves nothing
+
+
+def test_a_time_has_the_offset_that_held_then():
+    clock, samples = ClockCorrection(), ClockCorrection()
+    for k in range(200):  # far more than are kept
+        for c in (clock, samples):
+            c.update(offset(5.0 * k, 5e-5 * k))
+        if k >= 150:
+            samples.apply(np.array([5.0 * k]))
+    stamps_s = np.arange(900.0, 995.0, 0.5)
+    assert [clock.at(t) for t in stamps_s] == [clock.at(t) for t in stamps_s]
+    assert [clock.at(t) - t for t in stamps_s] == pytest.approx([1e-5 * t for t in stamps_s], abs=5e-4)
+    assert clock.at(996.0) == samples.apply(np.array([996.0]))[0]
+    assert clock.at(901.0) - 901.0 < clock.at(994.0) - 994.0

@@ -315,12 +315,19 @@ class ClockCorrection:
         self._estimate_s += gain * innovation
         self._variance = (1 - gain) * variance
         self._due.append((offset.collected_s + _SETTLE_S, self._estimate_s))
-        if len(self._due) > 64:  # nothing has been applied for minutes
-            del self._due[0]
+        if len(self._due) > 64:  # nothing has been applied for minutes: what comes now is newer than the oldest
+            self.offset_s = self._due.pop(0)[1]
 
     def restart(self) -> None:
         """A new segment: times may go back."""
         self._last_s = -math.inf
+
+    def at(self, stamp_s: float) -> float:
+        """Local time of one stamp, of a stream whose stamps may go back (markers), by the offset that holds for it."""
+        for since_s, offset_s in reversed(self._due):
+            if stamp_s >= since_s - offset_s:
+                return stamp_s + offset_s
+        return stamp_s + self.offset_s
 
     def apply(self, stamps_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Local times of the next stamps, shape (n,): never going back."""
