@@ -13,33 +13,19 @@ from bci.session import Session
 from bci.sources.files import load_recording
 from bci.sources.schedule import cut, playable
 from bci.sources.simulated import SimulatedPerson
-from bci.types import Prediction, Recording
-from decoders import load_class
-from decoders.checkpoint import load_model, save_model
-from decoders.spec import Request
-from tests.helpers.played import play, write_xdf
+from bci.types import Channel, Flag, Prediction, RecordedStream, Recording, StreamSpec
+from decoders.checkpoint import load_model
+from tests.helpers.played import noise_model, play, write_xdf
 
 pytestmark = pytest.mark.timeout(300)
+LABELS = {"left": "left", "right": "right"}
 FILTERS = {"bandpass_hz": (8.0, 30.0)}
 ALL_FILTERS = {**FILTERS, "notch_hz": 50.0, "reference": "average"}
 
 
-def noise_model(folder, decoder, spec, labels, sfreq_hz, hop, preprocessing):
-    """A model for all channels of a stream: what it says is worthless, but every bit of it depends on the signal."""
-    family, channels, classes = load_class(decoder), spec.labels, tuple(labels.values())
-    request = Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, classes=classes, window_s=1.0, unit="uV")
-    design = family.design(request)
-    n = (design.receptive_field or int(sfreq_hz)) + 5 * hop
-    x = np.random.default_rng(1).normal(0, 10, (24, len(channels), n // hop * hop)).astype(np.float32)
-    fitted = family.fit(design, x, np.arange(24) % 2, seed=1)
-    how = {"channels": channels, "sfreq_hz": sfreq_hz, "hop": hop, **preprocessing}
-    save_model(folder, design, fitted, how, {"labels": labels, "decide_at_s": 2.0}, "# fitted to noise\n")
-    return folder
-
-
-def assert_equal(got, model_folder, recording):
-    """Live predictions are those of an offline pass, hop by hop, bit by bit; so are the decisions on trials."""
-    model, source = load_model(model_folder), recording.signals[0]
+def assert_same_hops(got, model, recording):
+    """Live predictions are those of an offline pass, hop by hop, bit by bit."""
+    source = recording.signals[0]
     pipeline = Pipeline(model, source.spec)
     session = Session(source.spec, {model.hash: pipeline}, model.hash, GateSettings(classes=tuple(model.spec.classes)))
     offline = [o for o in play_offline(session, source, recording) if isinstance(o, Prediction)]
@@ -50,13 +36,20 @@ def assert_equal(got, model_folder, recording):
     p_live, p_offline = np.ascontiguousarray(live[:, 5:]), np.array([p.p for p in offline])
     assert p_live.tobytes() == p_offline.tobytes()
     assert len(np.unique(p_offline[:, 0])) > len(p_offline) / 2
+    return live
+
+
+def assert_equal(got, model_folder, recording):
+    """Hops are the same, and so are the decisions on trials; nothing was lost."""
+    model, source = load_model(model_folder), recording.signals[0]
+    live = assert_same_hops(got, model, recording)
 
     report, scored = got.report, evaluate(model, [recording])
     assert (report["n_samples"], report["n_samples_lost"], report["n_segments"]) == (len(source.stamps_s), 0, 1)
-    assert report["n_predictions"] == report["n_hops"] == len(offline)
+    assert report["n_predictions"] == report["n_hops"] == len(live)
     assert report["n_trials"] == scored["n_trials"] > 0
     assert {k: report[k] for k in ("accuracy", "n_abstained")} == {k: scored[k] for k in ("accuracy", "n_abstained")}
-    return len(offline)
+    return len(live)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +65,31 @@ def assert_equal(got, model_folder, recording):
 def test_the_simulated_person(decoder, sfreq_hz, hop, preprocessing, unique_name, tmp_path):
     person = SimulatedPerson(3, 1.0, session=1, n_trials=1).recording()
     path = write_xdf(tmp_path / "person.xdf", *person.streams)
-    labels = {"left": "left", "right": "right"}
     spec = person.signals[0].spec
-    model = noise_model(tmp_path / "model", decoder, spec, labels, sfreq_hz, hop, preprocessing)
+    model = noise_model(tmp_path / "model", decoder, spec, LABELS, sfreq_hz, hop, preprocessing)
     got = play(path, model, unique_name, tmp_path)
     n_hops = assert_equal(got, model, load_recording(path))
     expected = math.floor(len(person.signals[0].stamps_s) * sfreq_hz / spec.sfreq_hz / hop)
     assert n_hops == expected if sfreq_hz == spec.sfreq_hz else expected - n_hops in (0, 1)
+
+
+def test_losses_are_filled_or_start_a_segment_at_the_same_sample(unique_name, tmp_path):
+    channels = tuple(Channel(f"ch{i}", "EEG", "uV") for i in range(1, 5))
+    spec, n = StreamSpec(name="eeg", sfreq_hz=250.0, channels=channels), 3000
+    generator = np.random.default_rng(2)
+    samples = generator.normal(0, 20, (n, 4)).astype(np.float32)
+    stamps_s = 100 + np.arange(n) / 250.0 + np.abs(generator.normal(0, 0.0003, n))
+    kept = np.r_[0:900, 910:1700, 1800:n]  # 40 ms and 400 ms are missing
+    source = RecordedStream(spec, samples[kept], stamps_s[kept])
+    path = write_xdf(tmp_path / "lossy.xdf", source)
+    model = noise_model(tmp_path / "model", "bandpower", spec, LABELS, 250.0, 10, FILTERS)
+    got = play(path, model, unique_name, tmp_path)
+    got.assert_whole(source)
+    assert [v for v in got.verdicts if v[0] != "late"] == [("lost", 900, 10), ("lost", 1690, 100)]
+    live = assert_same_hops(got, load_model(model), load_recording(path))
+    assert len(live) == 1700 // 10 + 1200 // 10  # what was filled counts
+    assert {Flag(int(f)) & ~Flag.PRIMING for f in live[:, 4]} == {Flag(0), Flag.FILLED}
+    assert (got.report["n_samples_lost"], got.report["n_segments"]) == (110, 2)
 
 
 def test_a_real_recording(data_dir, unique_name, tmp_path):
