@@ -316,6 +316,29 @@ def test_a_disk_that_stays_full_longer_than_the_queue_costs_counted_samples(tmp_
     assert recording.status() == recorder_messages.Status(number, len(disk.getvalue()), "", {1: 1000})
 
 
+@pytest.mark.parametrize("fmt", ["int32", "string"])
+def test_a_batch_that_is_refused_costs_as_many_samples_as_it_held(fmt):
+    """Five stamps with values for three samples, and a stream that was never opened; what comes after is recorded."""
+    disk = Disk(room=10**6)
+    recording = recorder_main.Recording(disk, queue_s=10.0)
+    recording.take(
+        recorder_messages.Batch(1, [recorder_messages.Open(1, xml_from_spec(spec(fmt=fmt)), fmt, 1, 400.0)]), 0.0
+    )
+    five = np.arange(5.0).tobytes()
+    if fmt == "int32":
+        bad, good = (recorder_messages.Numbers(1, bytes(4 * n), five) for n in (3, 5))
+    else:
+        bad, good = (recorder_messages.Strings(1, [["x"]] * n, five) for n in (3, 5))
+    stranger = recorder_messages.Numbers(7, bytes(20), five)
+    clock = recorder_messages.Clock(7, 1.0, 0.0)
+    recording.take(recorder_messages.Batch(2, [bad, bad, stranger, clock, good]), 1.0)
+    assert recording.status().n_lost == {1: 10, 7: 5}
+    assert recording.status().error == "stream 7: its header was refused, or did not come"
+    assert recording.finish(2.0)
+    (chunk,) = [c for c in scan(disk.getvalue()).chunks if c.tag is Tag.SAMPLES]
+    assert chunk.n_samples == 5
+
+
 def test_a_failed_write_is_tried_again_after_a_second():
     disk = Disk(room=0)
     recording = recorder_main.Recording(disk, queue_s=10.0)

@@ -17,9 +17,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bci.errors import RolandicError
+from bci.errors import RecordingError, RolandicError
 from bci.host.channel import Channel, ChannelClosed, connect_to_parent
-from bci.host.recorder_messages import Batch, Clock, Finish, Item, Open, Status, Strings, queue_bytes
+from bci.host.recorder_messages import Batch, Clock, Finish, Item, Numbers, Open, Status, Strings, queue_bytes
 from bci.recording.folder import fsync_folder, private
 from bci.recording.xdf import XdfWriter
 from bci.types import DTYPES
@@ -46,13 +46,16 @@ class Recording:
         for item in batch.items:
             try:
                 self._take(item, now_s)
-            except RolandicError as error:  # one bad item must not end the others' recording
+            except (RolandicError, ValueError) as error:  # one bad item must not end the others' recording
                 self.error = str(error)
-                self.n_lost[item.stream] = self.n_lost.get(item.stream, 0) + 1
+                if isinstance(item, Numbers | Strings):
+                    self._lose(item)
         self._taken = batch.number
 
     def _take(self, item: Item, now_s: float) -> None:
         writer = self.writer
+        if not isinstance(item, Open) and item.stream not in self._channels:
+            raise RecordingError(f"stream {item.stream}: its header was refused, or did not come")
         if isinstance(item, Open):
             writer.open_stream(item.stream, item.xml, item.format)
             self._channels[item.stream] = item.format, item.n_channels
@@ -63,13 +66,16 @@ class Recording:
         else:
             stamps = np.frombuffer(item.stamps)
             if writer.n_pending > queue_bytes(self._bytes_per_s, self._queue_s):
-                self.n_lost[item.stream] = self.n_lost.get(item.stream, 0) + len(stamps)
+                self._lose(item)
             elif isinstance(item, Strings):
                 writer.samples(item.stream, item.values, stamps)
             else:
                 fmt, n_channels = self._channels[item.stream]
                 values = np.frombuffer(item.values, DTYPES[fmt]).reshape(len(stamps), n_channels)
                 writer.samples(item.stream, values, stamps)
+
+    def _lose(self, item: Numbers | Strings) -> None:
+        self.n_lost[item.stream] = self.n_lost.get(item.stream, 0) + len(item.stamps) // 8
 
     def write(self, now_s: float, *, even_if_early: bool = False) -> bool:
         """Write if it is due, or again if a second has passed since it failed; True when the status has changed."""
