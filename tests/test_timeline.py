@@ -187,11 +187,21 @@ def test_what_the_caller_does_wrong_is_said():
 
 
 def test_more_than_half_a_minute_of_backlog_is_an_error():
-    samples, stamps_s = recording(4000)
-    timeline = Timeline(0, 3, FS, BLOCK)
+    samples, stamps_s = recording(16000)
+    timeline = Timeline(0, 3, 1000.0, BLOCK)
     timeline.chunk(Chunk(0, 0, samples, stamps_s, 0.0))
-    with pytest.raises(SourceError, match="30 s"):
-        timeline.chunk(Chunk(0, 4000, samples, stamps_s + 16, 0.0))
+    with pytest.raises(SourceError, match="more than 30 s"):
+        timeline.chunk(Chunk(0, 16000, samples, stamps_s + 16, 0.0))
+
+
+def test_a_slow_stream_may_give_minutes_in_one_chunk():
+    samples, _ = recording(8192)
+    timeline = Timeline(0, 3, 10.0, BLOCK)
+    for k in range(2):
+        timeline.chunk(Chunk(0, 8192 * k, samples, (8192 * k + np.arange(8192)) / 10, 0.0))
+        assert len(drain(timeline)) == 1024
+    with pytest.raises(SourceError, match="more than 820 s"):
+        timeline.chunk(Chunk(0, 2 * 8192, *recording(8201), 0.0))
 
 
 def test_the_ring_wraps_for_as_long_as_it_takes():

@@ -14,6 +14,7 @@ from bci.signal.stamps import ClockCorrection, StampFit
 from bci.types import Chunk, ClockOffset, Gap
 
 RING_S = 30.0
+_N_RING = 8192  # at least: more than one pull or one part of a recording gives, also at a slow rate
 _N_RUNS = 4096  # about so many blocks back markers can still be placed
 _AHEAD_S = 30.0  # how far beyond the newest block a marker may lie
 
@@ -79,7 +80,7 @@ class Timeline:
             raise SourceError(f"stream {stream} has no regular rate; only a regular one can be cut into blocks")
         self.stream, self.block = stream, block
         self._sfreq_hz, self._max_fill = sfreq_hz, max_fill_s * sfreq_hz
-        self._capacity = int(RING_S * sfreq_hz) + block
+        self._capacity = max(int(RING_S * sfreq_hz), _N_RING) + block
         self._samples: NDArray = np.zeros((n_channels, self._capacity), dtype=np.float32)
         self._stamps_s = np.zeros(self._capacity)
         self._n_in = 0  # raw index behind the newest sample
@@ -104,7 +105,7 @@ class Timeline:
         Raises
         ------
         SourceError
-            When more than 30 s would wait.
+            When more than 30 s, and more than 8192 samples, would wait.
         """
         n = chunk.n
         if chunk.stream != self.stream or chunk.first_index != self._n_in:
@@ -112,8 +113,9 @@ class Timeline:
                 f"chunk of stream {chunk.stream} at {chunk.first_index}: stream {self.stream} goes on at {self._n_in}"
             )
         if self._n_in + n - self._at > self._capacity:
+            full_s = self._capacity / self._sfreq_hz
             raise SourceError(
-                f"stream {self.stream}: more than {RING_S:g} s of samples wait to be computed; this machine is too "
+                f"stream {self.stream}: more than {full_s:.0f} s of samples wait to be computed; this machine is too "
                 "slow for this model, or the verdict on a gap never came"
             )
         if self._n_in == 0 and chunk.samples.dtype != self._samples.dtype:
