@@ -55,8 +55,11 @@ class Books:
         self.recorder.write(self._sources[source], pulled.samples, pulled.stamps_s)
 
     def offset(self, source: int, offset: Offset) -> None:
-        """A measured clock offset of a source."""
+        """A measured clock offset of a source. Our own streams have local time: readers that look for offsets get 0."""
         self.recorder.offset(self._sources[source], offset)
+        if source == 0:
+            for own in (self._events, self._hops, self._commands, self._health, self._latency):
+                self.recorder.offset(own, Offset(offset.collected_s, 0.0, 0.0))
 
     def event(self, event: InputEvent) -> None:
         """Give an event its number, before it enters the session."""

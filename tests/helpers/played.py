@@ -18,6 +18,9 @@ import numpy as np
 from bci.lsl import xml_from_spec
 from bci.recording.xdf import XdfWriter, read_xdf
 from bci.types import DTYPES, Channel, Gap, Numbered, RecordedStream, SampleFormat, StreamSpec
+from decoders import load_class
+from decoders.checkpoint import save_model
+from decoders.spec import Request
 
 LIMIT_S = 90.0  # beyond the recording's own length; a machine that does three other things takes half of it
 FIRST = {"float32": 0, "int32": 2**30, "double64": 2**50}  # of the sample numbers: a cast on the way would show
@@ -46,6 +49,27 @@ def write_xdf(path: Path, *streams: RecordedStream) -> Path:
             writer.samples(number, values, stream.stamps_s)
         writer.finish(0.0)
     return path
+
+
+def noise_model(
+    folder: Path,
+    decoder: str,
+    spec: StreamSpec,
+    labels: dict[str, str],
+    sfreq_hz: float,
+    hop: int,
+    preprocessing: dict[str, Any],
+) -> Path:
+    """A model for all channels of a stream: what it says is worthless, but every bit of it depends on the signal."""
+    family, channels, classes = load_class(decoder), spec.labels, tuple(labels.values())
+    request = Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, classes=classes, window_s=1.0, unit="uV")
+    design = family.design(request)
+    n = (design.receptive_field or int(sfreq_hz)) + 5 * hop
+    x = np.random.default_rng(1).normal(0, 10, (24, len(channels), n // hop * hop)).astype(np.float32)
+    fitted = family.fit(design, x, np.arange(24) % 2, seed=1)
+    how = {"channels": channels, "sfreq_hz": sfreq_hz, "hop": hop, **preprocessing}
+    save_model(folder, design, fitted, how, {"labels": labels, "decide_at_s": 2.0}, "# fitted to noise\n")
+    return folder
 
 
 @dataclass
