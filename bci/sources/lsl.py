@@ -199,7 +199,6 @@ class LslSource:
         self._deliver: Callable[[SourceEvent], None] = lambda event: None
         self._threads: list[threading.Thread] = []
         self._is_finishing = self._is_stopping = False
-        self._ended = False
         # acquisition's own
         self._last_s = 0.0  # arrival of the last samples, or the start
         self._intervals_s: deque[float] = deque(maxlen=32)
@@ -384,6 +383,12 @@ class LslSource:
     # --- watch -------------------------------------------------------------------------------------------------------
 
     def _watch(self, inlet: _Inlet) -> None:
+        try:
+            self._watch_until_end(inlet)
+        except Exception as problem:  # without the watch nobody would see a restart: better to end than to go on
+            self._note(SourceError(f"{self._name}: {problem!r}"))
+
+    def _watch_until_end(self, inlet: _Inlet) -> None:
         next_offset_s = next_look_s = 0.0
         # `has_moved` knows only of what happens after the first clock offset: until the sender was seen after it, look
         is_measured = is_confirmed = False
