@@ -11,7 +11,7 @@ import pytest
 
 from bci.errors import SourceError
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent
-from bci.sources.lsl import difference, find_markers, open_source
+from bci.sources.lsl import LslSource, difference, find_markers, open_source
 from bci.types import DTYPES, Channel
 from tests.helpers.outlets import START_S, Outlet, marker_spec, numeric_spec, rows
 
@@ -257,6 +257,19 @@ def test_an_error_in_deliver_ends_the_source(unique_name):
         source.close()
 
 
+def test_an_error_in_the_watch_ends_the_source(unique_name, started, monkeypatch):
+    def broken(*_):
+        raise ValueError("the watch is broken")
+
+    with Outlet(numeric_spec(unique_name)):
+        source = open_source(unique_name)
+        monkeypatch.setattr(source, "_find_successor", broken)
+        error = started(source).wait_for_event(Ended).error
+        assert isinstance(error, SourceError)
+        assert unique_name in str(error)
+        assert "the watch is broken" in str(error)
+
+
 def test_clock_offset_is_measured_at_once(unique_name, started):
     outlet, _, receiver = connected(numeric_spec(unique_name), started)
     with outlet:
@@ -300,6 +313,25 @@ def test_markers_of_the_group_or_all_of_them(unique_name):
         assert find_markers(numeric_spec(unique_name, group="nobody")) == []
         for source in in_group + ungrouped:
             source.close()
+
+
+def test_a_named_marker_stream_that_is_missing_closes_the_others(unique_name, monkeypatch):
+    closed = []
+    monkeypatch.setattr(LslSource, "close", lambda source: closed.append(source.spec.name))
+    with Outlet(marker_spec(unique_name)), pytest.raises(SourceError, match=r"no-such-markers.* within 0.5 s"):
+        find_markers(numeric_spec("x"), (unique_name, "no-such-markers"), wait_s=0.5)
+    assert closed == [unique_name]
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_marker_streams_wait_for_their_sender_as_long_as_is_said(is_named, unique_name, started):
+    with Outlet(marker_spec(unique_name, group=unique_name)) as outlet:
+        names = (unique_name,) if is_named else ()
+        (source,) = find_markers(numeric_spec("x", group=unique_name), names, reconnect_s=0.5)
+        receiver = started(source)
+        outlet.wait_for_consumer()
+        outlet.kill()
+        assert "no samples for 0.5 s" in str(receiver.wait_for_event(Ended).error)
 
 
 def test_quiet_markers_are_not_silent_and_a_restarted_sender_is_taken_up(unique_name, started):

@@ -85,19 +85,41 @@ def open_source(
     return LslSource(_Inlet(info, max(wait_s, INFO_S)), silence_s=silence_s, reconnect_s=reconnect_s)
 
 
-def find_markers(primary: StreamSpec, names: tuple[str, ...] = ()) -> list[LslSource]:
+def find_markers(
+    primary: StreamSpec,
+    names: tuple[str, ...] = (),
+    *,
+    wait_s: float = 5.0,
+    silence_s: float | None = None,
+    reconnect_s: float = 30.0,
+) -> list[LslSource]:
     """The marker streams that belong to a session: those named, else those of the primary's group.
 
     A primary without a group goes with every stream of type Markers, of any host. Our own (``bci-``) are left out, and
     so is one that does not answer. None is fine, unless it was named.
 
+    Parameters
+    ----------
+    primary
+        The stream that defines the hops.
+    names
+        The marker streams by name; empty: those that are there now.
+    wait_s, silence_s, reconnect_s
+        As of `open_source`; only those named are waited for.
+
     Raises
     ------
     SourceError
-        A named stream is not there, or there are two of it.
+        A named stream is not there, or there are two of it; those already open are closed.
     """
     if names:
-        return [open_source(name) for name in names]
+        with contextlib.ExitStack() as undo:
+            named = []
+            for name in names:
+                named.append(open_source(name, wait_s=wait_s, silence_s=silence_s, reconnect_s=reconnect_s))
+                undo.callback(named[-1].close)
+            undo.pop_all()
+            return named
     sources = []
     for info, spec in visible_streams(1.0):
         if not spec.is_marker_stream or spec.name.startswith("bci-"):
@@ -105,7 +127,7 @@ def find_markers(primary: StreamSpec, names: tuple[str, ...] = ()) -> list[LslSo
         with contextlib.suppress(SourceError):
             inlet = _Inlet(info, INFO_S)
             if inlet.spec.group == primary.group if primary.group else spec.type.lower() == "markers":
-                sources.append(LslSource(inlet))
+                sources.append(LslSource(inlet, silence_s=silence_s, reconnect_s=reconnect_s))
     return sorted(sources, key=lambda source: source.spec.name)
 
 
