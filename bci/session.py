@@ -101,6 +101,7 @@ class Session:
         self.gate = gate.GateState()
         self.timeline = Timeline(primary, len(spec.channels), spec.sfreq_hz, self.pipeline.block, max_fill_s=max_fill_s)
         self.health = Health("ok")
+        self._worst: Health | None = None  # bad since the last `Now`, also if all is well again
         self.n_blocks = 0
         self.n_hops = 0
         self._mark = mark
@@ -206,7 +207,8 @@ class Session:
             prediction = msgspec.structs.replace(prediction, age_s=now.now_s - prediction.stamp_s)
             outputs.append(prediction)
         before = self.gate
-        self.gate, command, reasons = gate.step(self.settings, self.gate, prediction, self.health, now.now_s)
+        health, self._worst = self._worst or self.health, None  # trouble that came and went must be seen too
+        self.gate, command, reasons = gate.step(self.settings, self.gate, prediction, health, now.now_s)
         outputs += self._gate_change(before, reasons)
         if command is not None:
             outputs.append(command)
@@ -240,6 +242,8 @@ class Session:
         if health == self.health:
             return []
         self.health = health
+        if health.level == "bad":
+            self._worst = health
         return [health]
 
     def _on_marker(self, marker: Marker) -> list[OutputEvent]:

@@ -324,6 +324,7 @@ class AnySequence(RuleBasedStateMachine):
             GateSettings(classes=("left", "right"), dwell_s=0.2, refractory_s=0.4, resume_s=0.6), armed=False
         )
         self.is_armed = self.is_stopped = False
+        self.silent_s = 0.0
         self.usable_run_s = 0.0  # how long the same class has been above release without a break
         self.run_class = None
         self.since_bad_s = math.inf
@@ -343,8 +344,14 @@ class AnySequence(RuleBasedStateMachine):
         elif usable:
             self.since_bad_s += dt_s
             self.rested = self.rested or max(p) < 0.65
+        if p is None and health is OK and 0 <= dt_s <= 2:  # a tick between hops: a short one breaks nothing
+            self.silent_s += dt_s
+            assert self.gate.commands[n:] == []
+            self.is_armed = self.gate.state.is_armed
+            return
         winner = p.index(max(p)) if usable and max(p) >= 0.65 else None
-        goes_on = winner is not None and winner == self.run_class and dt_s <= 0.5
+        dt_s, self.silent_s = dt_s + self.silent_s, 0.0
+        goes_on = winner is not None and winner == self.run_class and dt_s <= 0.5 + 1e-6
         self.usable_run_s = self.usable_run_s + dt_s if goes_on else 0.0
         self.run_class = winner
         for command in self.gate.commands[n:]:

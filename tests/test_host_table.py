@@ -367,3 +367,22 @@ class AnySequence(RuleBasedStateMachine):
 
 TestAnySequence = AnySequence.TestCase
 TestAnySequence.settings = hypothesis_settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_after_a_hold_nothing_moves_for_a_while_whatever_the_gate_thinks():
+    """A step that took 160 ms: the heartbeat comes, and right behind it a command of the same arming."""
+    settings = HostSettings()
+    table = HostTable()
+    for message, now_s in ((Heartbeat(0, 0.0, 10.0), 10.0), (Arm(1), 10.0), (Tick(), 10.16)):
+        table, _ = receive(settings, table, message, now_s)
+    assert table.name is HostMode.HELD
+    table, _ = receive(settings, table, Heartbeat(1, 0.0, 10.17), 10.17)
+    assert table.name is HostMode.ARMED
+    sent = []
+    for k in range(1, 30):
+        now_s = 10.17 + 0.1 * k
+        table, _ = receive(settings, table, Heartbeat(1 + k, 0.0, now_s), now_s)
+        table, actions = receive(settings, table, Command(k, "left", 0.9, now_s, 300.0, 1, k), now_s)
+        sent += [now_s for a in actions if isinstance(a, Send)]
+    assert sent
+    assert min(sent) >= 10.17 + settings.resume_s

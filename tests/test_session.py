@@ -202,6 +202,15 @@ def test_a_swap_that_counts_hops_otherwise_is_refused(models):
         check_swap(Pipeline(models[0], SPEC), Pipeline(models[2], SPEC))
 
 
+def test_trouble_that_came_and_went_between_two_hops_is_seen_by_the_gate(models):
+    session = session_of(models)
+    session.receive(Now(1.0))
+    session.receive(Control("arm"))
+    session.receive(HealthChange("recorder", "bad", "a blip"))
+    session.receive(HealthChange("recorder", "ok"))
+    assert [o.state for o in session.receive(Now(1.1))] == ["recovering"]
+
+
 def test_arming_is_refused_while_health_is_bad(models):
     session = session_of(models)
     session.receive(Now(1.0))

@@ -68,6 +68,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_age_s: float = 0.5
     lost_s: float = 2.0
     min_interval_s: float = 0.1
+    resume_s: float = 2.0  # after a hold, commands issued before so much good health are void
 
 
 # --- what it is told -------------------------------------------------------------------------------------------------
@@ -210,7 +211,7 @@ def receive(
         case Disarm():
             return _move(table, HostEvent.DISARM, message.reason or "disarmed", now_s)
         case Neutral():
-            return replace(table, neutral_s=now_s), (GoNeutral(message.reason or "neutral"),)
+            return replace(table, neutral_s=max(table.neutral_s, now_s)), (GoNeutral(message.reason or "neutral"),)
         case Stop():
             return _move(table, HostEvent.STOP, message.reason or "stopped", now_s)
         case Reset():
@@ -238,7 +239,10 @@ def _watch(settings: HostSettings, table: HostTable, now_s: float) -> tuple[Host
         if table.name is HostMode.HELD and not 0 <= now_s - table.held_since_s < settings.lost_s:
             return _move(table, HostEvent.LOST, f"trouble for more than {settings.lost_s:g} s: {problem}", now_s)
         return _move(table, HostEvent.TROUBLE, problem, now_s)
-    return _move(table, HostEvent.WELL, "well again", now_s)
+    well, actions = _move(table, HostEvent.WELL, "well again", now_s)
+    if table.name is HostMode.HELD:  # as the gate does, but without trusting it to have seen the trouble
+        well = replace(well, neutral_s=now_s + settings.resume_s)
+    return well, actions
 
 
 def _trouble(settings: HostSettings, table: HostTable, now_s: float) -> str:
@@ -262,7 +266,7 @@ def _refusal(settings: HostSettings, table: HostTable, command: Command, now_s: 
     if not -FUTURE_S <= age_s <= command.ttl_ms / 1000:
         return f"issued {age_s * 1000:.0f} ms ago, valid for {command.ttl_ms:g} ms"
     if not command.issued_s > table.neutral_s:
-        return "issued before the last neutral"
+        return "too soon after a hold" if table.neutral_s > now_s else "issued before the last neutral"
     if now_s - table.moved_s < settings.min_interval_s:
         return f"less than {settings.min_interval_s * 1000:g} ms after the last command"
     return ""
@@ -286,7 +290,7 @@ def _move(table: HostTable, event: HostEvent, reason: str, now_s: float) -> tupl
     if target is table.name and event is not HostEvent.STOP:
         return table, ()
     held_since_s = now_s if target is HostMode.HELD else table.held_since_s
-    neutral_s = table.neutral_s if target is HostMode.ARMED else now_s
+    neutral_s = table.neutral_s if target is HostMode.ARMED else max(table.neutral_s, now_s)
     table = replace(table, name=target, reason=reason, held_since_s=held_since_s, neutral_s=neutral_s)
     told = HostState(target.value, reason, table.arm_id)
     return table, (told,) if target is HostMode.ARMED else (GoNeutral(reason), told)
