@@ -11,7 +11,8 @@ import pytest
 
 from bci.errors import SourceError
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent
-from bci.sources.lsl import LslSource, difference, find_markers, open_source
+from bci.sources.lsl import LslSource, find_markers, open_source
+from bci.sources.lsl_inlet import Inlet, difference
 from bci.types import DTYPES, Channel
 from tests.helpers.outlets import START_S, Outlet, marker_spec, numeric_spec, rows
 
@@ -563,12 +564,10 @@ def test_a_sender_that_does_not_answer(unique_name):
     with Outlet(numeric_spec(unique_name)) as outlet:
         import pylsl
 
-        from bci.sources.lsl import _Inlet
-
         (info,) = pylsl.resolve_byprop("name", unique_name, 1, WAIT_S)
         outlet.suspend()
         with pytest.raises(SourceError, match="does not answer"):
-            _Inlet(info, 0.2)
+            Inlet(info, 0.2)
 
 
 def test_names_with_quotes(unique_name, started):

@@ -12,25 +12,18 @@ again only from an inlet of our own whose full description was compared with the
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pylsl
-from numpy.typing import NDArray
-from pylsl.lib import lib
-from pylsl.util import handle_error
 
 from bci.errors import SourceError
-from bci.lsl import describe, dtype_of, find_stream, quoted, spec_from_xml, visible_streams
+from bci.lsl import describe, find_stream, quoted, spec_from_xml, visible_streams
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent, SourceEvent
+from bci.sources.lsl_inlet import Inlet, difference, identity
 from bci.types import StreamSpec
 
-BUFFER_S = 120  # what liblsl keeps for a receiver that is slow
-MAX_SAMPLES = 1024  # a pull, which takes what is there: a larger backlog comes in several
 TICK_S = 0.25  # the longest a pull blocks: so soon silence, notes and close() are seen
 QUIET_S = 0.25  # shortest silence that is looked into
 UNMEASURED_S = 1.0  # taken for silence while the chunk interval is not known yet
@@ -40,17 +33,6 @@ OFFSET_EVERY_S = 5.0
 PRESENCE_EVERY_S = 2.0  # for irregular streams, whose silence says nothing
 LOOK_S = 0.5
 INFO_S = 1.0
-
-# pylsl wraps only the short form, without the round trip; a prototype of our own leaves pylsl's alone
-_time_correction_ex = lib["lsl_time_correction_ex"]
-_time_correction_ex.restype = ctypes.c_double
-_time_correction_ex.argtypes = [
-    ctypes.c_void_p,
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.POINTER(ctypes.c_double),
-    ctypes.c_double,
-    ctypes.POINTER(ctypes.c_int),
-]
 
 
 def open_source(
@@ -82,7 +64,7 @@ def open_source(
         No such stream, more than one, or its description cannot be had.
     """
     info, _ = find_stream(name, type_, source_id, wait_s=wait_s)
-    return LslSource(_Inlet(info, max(wait_s, INFO_S)), silence_s=silence_s, reconnect_s=reconnect_s)
+    return LslSource(Inlet(info, max(wait_s, INFO_S)), silence_s=silence_s, reconnect_s=reconnect_s)
 
 
 def find_markers(
@@ -125,83 +107,10 @@ def find_markers(
         if not spec.is_marker_stream or spec.name.startswith("bci-"):
             continue
         with contextlib.suppress(SourceError):
-            inlet = _Inlet(info, INFO_S)
+            inlet = Inlet(info, INFO_S)
             if inlet.spec.group == primary.group if primary.group else spec.type.lower() == "markers":
                 sources.append(LslSource(inlet, silence_s=silence_s, reconnect_s=reconnect_s))
     return sorted(sources, key=lambda source: source.spec.name)
-
-
-def difference(old: StreamSpec, new: StreamSpec) -> str:
-    """What of a stream's shape is not as it was, in words; empty when all is the same."""
-    found = []
-    if new.sfreq_hz != old.sfreq_hz:
-        found.append(f"rate {new.sfreq_hz:g} Hz instead of {old.sfreq_hz:g} Hz")
-    if new.format != old.format:
-        found.append(f"format {new.format} instead of {old.format}")
-    if len(new.channels) != len(old.channels):
-        found.append(f"{len(new.channels)} channels instead of {len(old.channels)}")
-        return "; ".join(found)
-    for i, (a, b) in enumerate(zip(old.channels, new.channels, strict=True), 1):
-        if (a.label, a.unit) != (b.label, b.unit):
-            found.append(f"channel {i} is {b.label!r} in {b.unit!r} instead of {a.label!r} in {a.unit!r}")
-            break
-    return "; ".join(found)
-
-
-class _Inlet:
-    """A liblsl inlet, the full description of its stream, and the memory that its samples are pulled into."""
-
-    def __init__(self, info: pylsl.StreamInfo, wait_s: float):
-        # recover=True, or liblsl throws away samples that had arrived when the sender goes; stamps stay raw
-        self._inlet = pylsl.StreamInlet(info, max_buflen=BUFFER_S, recover=True, processing_flags=0)
-        try:
-            self.spec = spec_from_xml(self._inlet.info(wait_s).as_xml())
-        except (pylsl.util.TimeoutError, pylsl.util.LostError):
-            raise SourceError(
-                f"stream {info.name()!r} on {info.hostname()} was seen but does not answer within {wait_s:g} s; "
-                "is its program still running, and its TCP port open?"
-            ) from None
-        self._room: NDArray | None = None
-        if self.spec.format != "string":
-            dtype = dtype_of(self.spec)
-            if self._inlet.np_dtype != dtype:  # liblsl would write into memory of the wrong size without an error
-                raise SourceError(f"stream {self.spec.name!r}: pylsl cannot read {self.spec.format} on this system")
-            self._room = np.empty((MAX_SAMPLES, len(self.spec.channels)), dtype)
-        self._last_remote_s = float("nan")
-
-    def open(self) -> None:
-        """Subscribe now, so that samples are kept before the first pull. May raise liblsl's time-out."""
-        self._inlet.open_stream(INFO_S)
-
-    def pull(self, timeout_s: float) -> tuple[NDArray | list[list[str]], NDArray[np.float64]]:
-        """All that has come, after waiting for the first at most ``timeout_s``. The caller owns the arrays."""
-        if self._room is not None:
-            samples, stamps_s = self._inlet.pull_chunk(timeout_s, MAX_SAMPLES, self._room, 1, True)
-            return samples.copy(), stamps_s  # type: ignore[union-attr]
-        rows: Any
-        rows, stamps_s = self._inlet.pull_chunk(timeout_s, MAX_SAMPLES // 4, None, 1, True)
-        return [[value.decode("utf-8", "backslashreplace") for value in row] for row in rows], stamps_s
-
-    def has_moved(self) -> bool:
-        """Whether liblsl has chosen another sender since the last call.
-
-        It says so by the clock that it resets, at least 0.5 s before the first sample of that sender can be pulled
-        (``inlet_connection::try_recover`` and ``data_receiver::data_thread``).
-        """
-        return self._inlet.was_clock_reset()
-
-    def offset(self, timeout_s: float) -> Offset | None:
-        """The clock offset as liblsl measured it last; None when there is no new one within ``timeout_s``."""
-        remote_s, round_trip_s, code = ctypes.c_double(), ctypes.c_double(), ctypes.c_int()
-        offset_s = _time_correction_ex(self._inlet.obj, remote_s, round_trip_s, timeout_s, code)
-        try:
-            handle_error(code)
-        except (pylsl.util.TimeoutError, pylsl.util.LostError):
-            return None
-        if remote_s.value == self._last_remote_s:
-            return None
-        self._last_remote_s = remote_s.value
-        return Offset(remote_s.value + offset_s, offset_s, round_trip_s.value / 2)
 
 
 class LslSource:
@@ -212,8 +121,8 @@ class LslSource:
     `Silent` comes before it only if the pause was long enough.
     """
 
-    def __init__(self, inlet: _Inlet, *, silence_s: float | None = None, reconnect_s: float = 30.0):
-        self._inlet: _Inlet | None = inlet  # None: liblsl lost it or moved it; the watch looks for the sender
+    def __init__(self, inlet: Inlet, *, silence_s: float | None = None, reconnect_s: float = 30.0):
+        self._inlet: Inlet | None = inlet  # None: liblsl lost it or moved it; the watch looks for the sender
         self._spec = spec = inlet.spec
         self._silence_s = silence_s
         self._reconnect_s = reconnect_s
@@ -226,12 +135,12 @@ class LslSource:
         self._intervals_s: deque[float] = deque(maxlen=32)
         self._is_silent = self._is_new_sender = False
         # between the two threads
-        self._notes: deque[Offset | _Inlet | SourceError] = deque()  # watch -> acquisition
+        self._notes: deque[Offset | Inlet | SourceError] = deque()  # watch -> acquisition
         self._noted = threading.Event()
         self._is_quiet = False  # acquisition -> watch: look whether the sender is still there
         self._wake = threading.Event()
         self._gone_since_s: float | None = None  # watch -> acquisition: the sender did not answer
-        self._retired: deque[_Inlet] = deque()  # acquisition -> watch: destroying one may take a while
+        self._retired: deque[Inlet] = deque()  # acquisition -> watch: destroying one may take a while
 
     @property
     def spec(self) -> StreamSpec:
@@ -404,13 +313,13 @@ class LslSource:
 
     # --- watch -------------------------------------------------------------------------------------------------------
 
-    def _watch(self, inlet: _Inlet) -> None:
+    def _watch(self, inlet: Inlet) -> None:
         try:
             self._watch_until_end(inlet)
         except Exception as problem:  # without the watch nobody would see a restart: better to end than to go on
             self._note(SourceError(f"{self._name}: {problem!r}"))
 
-    def _watch_until_end(self, inlet: _Inlet) -> None:
+    def _watch_until_end(self, inlet: Inlet) -> None:
         next_offset_s = next_look_s = 0.0
         # `has_moved` knows only of what happens after the first clock offset: until the sender was seen after it, look
         is_measured = is_confirmed = False
@@ -420,7 +329,7 @@ class LslSource:
             if self._is_quiet or is_due or not is_confirmed or self._gone_since_s:
                 if (found := self._find_successor(inlet)) is not None:
                     self._note(found)
-                if isinstance(found, _Inlet):
+                if isinstance(found, Inlet):
                     inlet, next_offset_s, is_measured, is_confirmed = found, 0.0, False, False
                 elif self._gone_since_s is None:
                     is_confirmed = is_measured
@@ -436,14 +345,14 @@ class LslSource:
                 is_looking = self._is_quiet or not is_confirmed
                 self._wake.wait(TICK_S if is_looking else max(due_s - pylsl.local_clock(), 0.0))
 
-    def _note(self, note: Offset | _Inlet | SourceError) -> None:
+    def _note(self, note: Offset | Inlet | SourceError) -> None:
         self._notes.append(note)
         self._noted.set()
 
-    def _find_successor(self, inlet: _Inlet) -> _Inlet | SourceError | None:
+    def _find_successor(self, inlet: Inlet) -> Inlet | SourceError | None:
         """An open inlet to the sender that took the place of the one we had; None while there is none."""
         old = inlet.spec
-        found = pylsl.resolve_bypred(_identity(old), 1, LOOK_S)
+        found = pylsl.resolve_bypred(identity(old), 1, LOOK_S)
         if any(info.uid() == old.uid for info in found):
             self._gone_since_s = None
             return None
@@ -453,7 +362,7 @@ class LslSource:
         if not found:
             return None
         try:
-            new = _Inlet(max(found, key=lambda info: info.created_at()), INFO_S)
+            new = Inlet(max(found, key=lambda info: info.created_at()), INFO_S)
             new.open()
         except (SourceError, pylsl.util.TimeoutError, pylsl.util.LostError):
             return None
@@ -464,11 +373,3 @@ class LslSource:
             return SourceError(f"{self._name} came back in another shape: {found}; start again to use it")
         self._gone_since_s = None
         return new
-
-
-def _identity(spec: StreamSpec) -> str:
-    """The query for the same stream, also from a new sender."""
-    wanted = {"name": spec.name, "type": spec.type, "source_id": spec.source_id}
-    if not spec.source_id:
-        wanted["hostname"] = spec.hostname
-    return " and ".join(f"{key}={quoted(value)}" for key, value in wanted.items())
