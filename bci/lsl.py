@@ -11,6 +11,7 @@ import pylsl
 
 from bci.errors import SourceError
 from bci.types import DTYPES, Channel, StreamSpec
+from bci.units import canonical_unit
 
 _CONFIGURATIONS = ("lsl_api.cfg", "~/lsl_api/lsl_api.cfg", "/etc/lsl_api/lsl_api.cfg")
 if "LSLAPICFG" not in os.environ and not any(Path(p).expanduser().exists() for p in _CONFIGURATIONS):
@@ -26,25 +27,10 @@ _FORMATS: dict[int, str] = {
     pylsl.cf_int8: "int8",
     pylsl.cf_int64: "int64",
 }
-_UNITS = {
-    "uV": ("uv", "µv", "μv", "microvolt", "microvolts"),
-    "mV": ("mv", "millivolt", "millivolts"),
-    "V": ("v", "volt", "volts"),
-    "T": ("t", "tesla"),
-    "fT": ("ft", "femtotesla"),
-    "T/m": ("t/m",),
-    "": ("none",),
-}
-_UNIT_OF = {alias: unit for unit, aliases in _UNITS.items() for alias in aliases}
 RESOLVE_S = 1.0
 # As the XDF meta-data specification spells them. A channel without unit must say so: mne-lsl takes all channels of a
 # stream for volts when one of them has an empty unit.
 LSL_UNITS = {"uV": "microvolts", "mV": "millivolts", "V": "volts", "": "none"}
-
-
-def canonical_unit(unit: str) -> str:
-    """``uV`` for every spelling of microvolts, and so on; an unknown unit stays as it is."""
-    return _UNIT_OF.get(unit.strip().lower(), unit.strip())
 
 
 def spec_from_xml(xml: str) -> StreamSpec:

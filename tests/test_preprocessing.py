@@ -143,6 +143,20 @@ def test_what_is_too_large_for_float32_is_held_as_non_finite():
     assert hops[0][0][0, 5] == hops[0][0][0, 4]
 
 
+@pytest.mark.parametrize(
+    ("unit", "quiet", "good"),
+    [
+        ("uV", 0.02, 1.0), ("mV", 2e-5, 1e-3), ("V", 2e-8, 1e-6), ("nV", 20, 1000),
+        ("T", 2e-16, 1e-13), ("pT", 2e-4, 0.1), ("fT", 0.2, 100), ("T/m", 2e-15, 1e-12),
+    ],
+)  # fmt: skip
+def test_a_channel_without_signal_is_flagged_in_every_unit(unit, quiet, good):
+    noise = np.random.default_rng(0).uniform(-1, 1, (5, 500))
+    for size, flag in ((quiet, Flag.BAD_CHANNEL), (good, Flag(0))):
+        hops = run(Preprocessing(spec(unit=unit), stream(unit=unit, format_="double64")), noise * size)
+        assert {flags for _, flags in hops[30:]} == {flag}
+
+
 def test_a_flat_channel_of_the_model_is_flagged_after_a_second():
     x = signal_uv(500)
     x[4] = 0  # not a channel of the model

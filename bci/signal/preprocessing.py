@@ -12,14 +12,10 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError, ModelError
 from bci.signal.filters import CausalFilter, bandpass, group_delay_s, notch, settling_s
 from bci.signal.montage import Reference, pick, same_label, spatial_matrix
-from bci.signal.quality import FLAT, ChannelQuality
+from bci.signal.quality import ChannelQuality
 from bci.signal.resample import Hopper, Resampler, rate_ratio
 from bci.types import Channel, Flag, StreamSpec
-
-_EXPONENTS = {  # unit -> (quantity, power of ten)
-    "V": ("V", 0), "mV": ("V", -3), "uV": ("V", -6), "nV": ("V", -9),
-    "T": ("T", 0), "pT": ("T", -12), "fT": ("T", -15), "T/m": ("T/m", 0),
-}  # fmt: skip
+from bci.units import UNITS, factor, flat_threshold, quantity
 
 
 class PreprocessingSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +113,7 @@ class Preprocessing:
             self.delay_s += self._resampler.delay_s
             self.settling_s += self._resampler.memory_s
         self._hopper = Hopper(n, spec.hop)
-        self.quality = ChannelQuality(len(self._picks), sfreq_in_hz, self.block, FLAT.get(spec.unit, 0.0))
+        self.quality = ChannelQuality(len(self._picks), sfreq_in_hz, self.block, flat_threshold(spec.unit))
         self._pending = Flag(0)
         self._held = np.zeros(len(self._picks), dtype=np.float32)
 
@@ -197,8 +193,8 @@ def _check(spec: PreprocessingSpec) -> None:
         raise ConfigError("channels is empty: name at least one")
     if len({same_label(c) for c in spec.channels}) != len(spec.channels):
         raise ConfigError(f"channels = {list(spec.channels)}: a label stands there twice")
-    if spec.unit not in _EXPONENTS:
-        raise ConfigError(f"unit = {spec.unit!r}: allowed are {', '.join(_EXPONENTS)}")
+    if spec.unit not in UNITS:
+        raise ConfigError(f"unit = {spec.unit!r}: allowed are {', '.join(UNITS)}")
     if spec.hop < 1:
         raise ConfigError(f"hop = {spec.hop}: allowed are 1 and more samples at the decoder's rate")
     if spec.clip is not None and not spec.clip > 0:
@@ -225,15 +221,13 @@ def _unit_factor(stream: StreamSpec, channel: Channel, unit: str) -> float:
             f"stream {stream.name!r} does not say in which unit channel {channel.label} is and the model needs {unit}: "
             f'set the stream\'s unit, for example unit = "{unit}" in session.toml or --unit {unit}'
         )
-    quantity, power = _EXPONENTS.get(channel.unit, ("", 0))
-    wanted, wanted_power = _EXPONENTS[unit]
-    if quantity != wanted:
-        fitting = ", ".join(u for u, (q, _) in _EXPONENTS.items() if q == wanted)
+    if quantity(channel.unit) != quantity(unit):
+        fitting = ", ".join(u for u in UNITS if quantity(u) == quantity(unit))
         raise ModelError(
             f"channel {channel.label} of stream {stream.name!r} is in {channel.unit} but the model needs {unit}; "
             f"convertible are {fitting}"
         )
-    return 10.0 ** (power - wanted_power)
+    return factor(channel.unit, unit)
 
 
 def _centre_hz(band_hz: tuple[float | None, float | None] | None, sfreq_hz: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FLAT = {"uV": 0.1, "T": 1e-15, "T/m": 1e-14}  # peak to peak over a second; far below any amplifier's noise
 _N_PARTS = 10  # a second, in tenths
 _STUCK = 0.1  # this part of the second
 

@@ -14,8 +14,8 @@ import numpy as np
 from msgspec.structs import replace
 
 from bci.errors import RecordingError, SourceError
-from bci.lsl import canonical_unit
 from bci.types import Channel, RecordedStream, Recording, StreamSpec
+from bci.units import canonical_unit
 
 SUFFIXES = (".edf", ".edf.xz", ".fif", ".fif.gz", ".xdf")
 _VOLTS = ("nV", "uV", "mV", "V")
