@@ -32,15 +32,6 @@ def test_max_and_count_are_exact(durations):
     assert histogram.percentile(100) == histogram.max_s == max(durations)
 
 
-@given(DURATIONS, DURATIONS)
-def test_merge_equals_recording_all(a, b):
-    merged, both = filled(a), filled(a + b)
-    merged.merge(filled(b))
-    assert merged.n == both.n
-    for p in (0, 25, 50, 95, 99, 100):
-        assert merged.percentile(p) == both.percentile(p)
-
-
 def test_what_lies_outside_is_bounded_and_counted():
     histogram = filled([-0.001, 0.0, 1e-9])
     assert histogram.n == 3

@@ -49,12 +49,6 @@ class Histogram:
                 return min(MIN_S * _GROWTH ** (i + 0.5), self.max_s)
         return self.max_s
 
-    def merge(self, other: Histogram) -> None:
-        """Count all that ``other`` has counted."""
-        self._counts = [a + b for a, b in zip(self._counts, other._counts, strict=True)]
-        self.n += other.n
-        self.max_s = max(self.max_s, other.max_s)
-
 
 class LatencyLedger:
     """One histogram a stage."""

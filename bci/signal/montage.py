@@ -144,7 +144,7 @@ def spatial_matrix(
     reference: Reference = "none",
     pairs: Sequence[tuple[str, str]] = (),
     bad: Iterable[str] = (),
-) -> tuple[Matrix | None, NDArray[np.intp], tuple[str, ...]]:
+) -> tuple[Matrix | None, tuple[str, ...]]:
     """Compose interpolation and reference into one matrix.
 
     Parameters
@@ -161,9 +161,7 @@ def spatial_matrix(
     Returns
     -------
     matrix : ndarray, shape (n_out, n_good), or None
-        None when nothing is to be done.
-    good : ndarray of int, shape (n_good,)
-        Which of ``channels`` the matrix is applied to.
+        For ``channels`` without the bad ones, in their order; None when nothing is to be done.
     labels : tuple of str
         What the outputs are called.
     """
@@ -189,7 +187,7 @@ def spatial_matrix(
     elif reference != "none":
         raise ConfigError(f"reference = {reference!r}: allowed are none, average, laplacian, bipolar")
     nothing = reference == "none" and not is_bad.any()
-    return (None if nothing else np.ascontiguousarray(matrix)), good, labels
+    return (None if nothing else np.ascontiguousarray(matrix)), labels
 
 
 def _names(labels: Iterable[str]) -> str:

@@ -85,7 +85,7 @@ class Preprocessing:
                     else Channel(label) for label in spec.channels]  # fmt: skip
         self._scale = np.array([_unit_factor(stream, stream.channels[int(i)], spec.unit) for i in self._picks])[:, None]
         self._is_scaled = bool((self._scale != 1.0).any())
-        self._matrix, _, self.labels = spatial_matrix(channels, spec.reference, spec.bipolar_pairs, spec.interpolate)
+        self._matrix, self.labels = spatial_matrix(channels, spec.reference, spec.bipolar_pairs, spec.interpolate)
 
         sfreq_in_hz, n = stream.sfreq_hz, len(self.labels)
         ratio = rate_ratio(sfreq_in_hz, spec.sfreq_hz)
