@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -37,8 +38,11 @@ class LazyGroup(click.Group):
         """Import the verb's module and take its command."""
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(VERBS[cmd_name][0])
-        return module.command
+        command = importlib.import_module(VERBS[cmd_name][0]).command
+        for each in (command, *getattr(command, "commands", {}).values()):
+            # docstrings are raw; to click, a real backspace says that a paragraph's lines stay as they are
+            each.help = (each.help or "").replace("\\b", "\b")
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing any."""
@@ -69,6 +73,12 @@ def main(arguments: list[str] | None = None) -> None:
     except RolandicError as error:
         click.echo(f"bci: {error}", err=True)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if os.environ.get("ROLANDIC_DEBUG"):
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        click.echo(f"bci: this should not have happened: {what} (ROLANDIC_DEBUG=1 shows where)", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from bci.report import live_report, report_text
 from bci.scoring import Scorer
 from bci.session import HopModel, check_swap
 from bci.types import Control, StreamSpec
-from decoders.checkpoint import CheckpointError, model_hash
+from decoders.checkpoint import CheckpointError, Model
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def run_live(
         folder = _folder(config, session_dir, resume)
         recording = next_part(folder.xdf)
         check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
-        folder.write(folder.toml, to_toml(config))
+        part = recording.stem.removeprefix("session")  # "", or ".part2" after a crash
+        folder.write(folder.path / f"session{part}.toml", to_toml(config))
         folder.add_model(Path(config.model.path), model.hash)
         devices = DeviceHost(list(config.devices.urls), host_settings(config, hop_s), session=str(folder.path))
         devices.start()  # before the recorder: where a device cannot be opened, no recording is left behind
@@ -111,6 +112,11 @@ def run_live(
             on_stop(engine.stop)
         if not quiet and sys.stdin is not None and sys.stdin.isatty():
             handler.read_terminal()
+        if not quiet and sys.stderr.isatty():
+            arming = "armed at the start" if arm and not resume else "disarmed"
+            print(_start_line(sources, model, folder, arming), file=sys.stderr)
+            if arm and resume:
+                print("resumed: disarmed, whatever was asked; bci control arm", file=sys.stderr)
         settle()
         engine.run()
     except BaseException:
@@ -126,7 +132,7 @@ def run_live(
         error = RecordingError(f"the recording is not whole: {trouble}")
     report = live_report(engine, model, pipeline, recorder.report(), model_path=config.model.path)
     try:
-        folder.write(folder.report, json.dumps(report, indent=2, default=str) + "\n")
+        folder.write(folder.path / f"report{part}.json", json.dumps(report, indent=2, default=str) + "\n")
     except RolandicError as problem:  # a full disk; the report is shown all the same
         error = error or problem
     return LiveResult(report, report_text(report), error)
@@ -141,6 +147,15 @@ def _explained(error: Exception, folder: SessionFolder) -> RolandicError:
         folder.write(path, "".join(traceback.format_exception(error)))
     return RolandicError(
         f"the session ended by an error in the program: {type(error).__name__}: {error}; details in {path}"
+    )
+
+
+def _start_line(sources: Sequence[Source], model: Model, folder: SessionFolder, arming: str) -> str:
+    first = sources[0].spec
+    others = ", ".join(repr(s.spec.name) for s in sources[1:]) or "no markers"
+    return (
+        f"decoding {first.name!r} ({len(first.channels)} channels, {first.sfreq_hz:g} Hz; with {others}) by "
+        f"{model.spec.name} {model.hash[:12]} into {folder.path}; {arming}"
     )
 
 
@@ -201,6 +216,7 @@ class ControlHandler:
 
     def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, spec: StreamSpec):
         self._engine, self._inbox, self._folder, self._spec = engine, inbox, folder, spec
+        self._swap_error = ""
 
     def serve(self) -> ControlServer:
         """Listen on the control socket."""
@@ -213,7 +229,7 @@ class ControlHandler:
         action, value = str(message.get("action", "")), str(message.get("value", ""))
         try:
             if action == "swap":
-                model_hash(value)  # whole and unchanged? said at once; loading it takes longer than a reply may
+                self._swap_error = ""
                 threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
             elif action == "status":
                 return {"ok": True, **self._status()}
@@ -236,6 +252,7 @@ class ControlHandler:
             "reasons": list(session.refusal if session.health.level == "ok" else session.health.reasons),
             "n_hops": session.n_hops,
             "model_hash": session.pipeline.model_hash,
+            "swap_error": self._swap_error,
             "session": str(self._folder.path),
         }
 
@@ -247,7 +264,7 @@ class ControlHandler:
             check_swap(self._engine.session.pipeline, pipeline)
             self._folder.add_model(path, model.hash)
         except RolandicError as error:
-            print(f"bci: swap to {path} refused: {error}", file=sys.stderr)
+            self._swap_error = str(error)
             self._inbox.put(Control("note", value=f"swap to {path} refused: {error}", by="engine"))
         else:
             self._inbox.put(SwapRequest(model.hash, pipeline, path))

@@ -81,7 +81,9 @@ def _decisions(r: dict[str, Any]) -> list[str]:
         lines.append(f"{'':<16}kappa {r['kappa']:.2f}, ITR {r['itr_bits_per_min']:.1f} bits/min")
     else:
         lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
-    text = f"{r['n_commands']} sent"
+    text = f"{r['n_commands']} asked, {r['n_commands_sent']} sent"
+    if r["n_commands_refused"]:
+        text += f", {r['n_commands_refused']} refused by the device host"
     if r["n_false_commands"] is not None:
         text += f", {r['n_false_commands']} false"
     if r["false_commands_per_min"] is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bci.types import Command, MarkerPlaced, OutputEvent, Prediction
+from bci.types import Command, MarkerPlaced, OutputEvent, Prediction, Receipt
 from calibration import stats
 from decoders.checkpoint import Model
 
@@ -43,6 +43,8 @@ class Scorer:
     n_trusted: int = 0
     n_commands: int = 0
     n_false_commands: int = 0
+    n_sent: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)  # by the device host: reason and how often
     time_to_command_s: list[float] = field(default_factory=list)
     first_stamp_s: float | None = None
     last_stamp_s: float = 0.0
@@ -104,6 +106,13 @@ class Scorer:
             self._cued_has_command = True
             self.time_to_command_s.append(command.issued_s - self._cued.stamp_s)
 
+    def receipt(self, receipt: Receipt) -> None:
+        """Count what the device host did with a command."""
+        if receipt.accepted:
+            self.n_sent += 1
+        else:
+            self.refusals[receipt.reason] = self.refusals.get(receipt.reason, 0) + 1
+
     def finish(self) -> None:
         """Decide the last trial if its time had come; drop one that the recording cut off."""
         while self._open:
@@ -135,6 +144,8 @@ class Scorer:
             "kappa": None,
             "itr_bits_per_min": None,
             "n_commands": self.n_commands,
+            "n_commands_sent": self.n_sent,
+            "n_commands_refused": sum(self.refusals.values()),
             "n_false_commands": n_false,
             "false_commands_per_min": n_false / self.minutes if n_false is not None and self.minutes > 0 else None,
             "time_to_command_s": float(np.median(self.time_to_command_s)) if self.time_to_command_s else None,

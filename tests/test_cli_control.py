@@ -16,13 +16,15 @@ class Engine:
     """A control server that remembers what it was told."""
 
     def __init__(self, session="sub-1/ses-1"):
-        self.told = []
+        self.told, self.model_hash, self.swap_error = [], "", ""
         self.server = ControlServer("engine", self.handle, session)
         self.server.start()
 
     def handle(self, message):
         if message["action"] == "arm":
             raise RolandicError("health is bad")
+        if message["action"] == "status":
+            return {"ok": True, "model_hash": self.model_hash, "swap_error": self.swap_error}
         self.told.append((message["action"], message["value"]))
         return {"ok": True}
 
@@ -46,6 +48,8 @@ def test_actions_reach_the_engine(engine, capsys, tmp_path):
         main(["control", action])
     main(["control", "threshold", "0.9"])
     main(["control", "note", "electrode", "C3", "fixed", "--json", "-"])
+    (tmp_path / "SHA256").write_text("abc\n")
+    engine.model_hash = "abc"
     main(["control", "swap", os.path.relpath(tmp_path)])
     assert engine.told == [
         ("disarm", ""),
@@ -59,6 +63,12 @@ def test_actions_reach_the_engine(engine, capsys, tmp_path):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "disarm: done"
     assert json.loads(lines[-2]) == {"action": "note", "value": "electrode C3 fixed", "ok": True}
+
+
+def test_a_swap_that_is_refused_is_exit_1(engine, capsys, tmp_path):
+    (tmp_path / "SHA256").write_text("abc\n")
+    engine.swap_error = "its files do not match SHA256"
+    assert refused(capsys, "swap", str(tmp_path)) == (1, "bci: not swapped: its files do not match SHA256")
 
 
 def test_what_the_engine_refuses_is_exit_1(engine, capsys):

@@ -14,6 +14,7 @@ from bci.host.runtime import Entry, is_alive, published, runtime_dir, withdraw
 
 ACTIONS = ("status", "arm", "disarm", "pause", "resume", "reset", "threshold", "swap", "note")
 ARM_S = 1.0  # the gate answers at its next hop
+SWAP_S = 20.0  # a torch model may have to be imported first
 _TAKES = {"threshold": "a probability", "swap": "a model folder", "note": "a text"}
 
 
@@ -45,19 +46,37 @@ def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str
     reply = send_control(engines[0], {"action": action, "value": text})
     if action == "arm":
         reply = _wait_until_armed(engines[0])
+    if action == "swap":
+        reply = _wait_until_swapped(engines[0], text)
     emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
 
 
 def _wait_until_armed(engine: Entry) -> Message:
     """The gate decides; say so if it refused."""
     until_s = time.monotonic() + ARM_S
-    while not (reply := send_control(engine, {"action": "status"}))["is_armed"]:
+    while not (reply := send_control(engine, {"action": "status", "value": ""}))["is_armed"]:
         if time.monotonic() > until_s:
             why = (
                 "it is stopped: bci control reset first" if reply["gate"] == "stopped" else "; ".join(reply["reasons"])
             )
             raise RolandicError(f"not armed: {why or 'the gate gave no reason; try again'}")
         time.sleep(0.02)
+    return reply
+
+
+def _wait_until_swapped(engine: Entry, model: str) -> Message:
+    """It is loaded, checked, and primed by recent signal, before it takes over."""
+    try:
+        wanted = (Path(model) / "SHA256").read_text().strip()
+    except OSError:
+        raise RolandicError(f"not swapped: {model} is no model folder; bci train makes one") from None
+    until_s = time.monotonic() + SWAP_S
+    while (reply := send_control(engine, {"action": "status", "value": ""}))["model_hash"] != wanted:
+        if reply["swap_error"]:
+            raise RolandicError(f"not swapped: {reply['swap_error']}")
+        if time.monotonic() > until_s:
+            raise RolandicError(f"not swapped within {SWAP_S:g} s; is the stream running? bci control status")
+        time.sleep(0.05)
     return reply
 
 

@@ -67,6 +67,8 @@ def command(
     for output in (replay_otherwise if is_other else replay)(session, events):
         scorer.receive(output)
         outputs.append(output)
+    for receipt in what.recorded.receipts:  # the devices were not asked again
+        scorer.receipt(receipt)
     scorer.finish()
 
     judged = [e.event for e in what.recorded.events if isinstance(e.event, Gap) and e.event.verdict != "open"]

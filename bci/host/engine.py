@@ -208,7 +208,7 @@ class Engine:
         self.counts.n_samples[number] += len(pulled.stamps_s)
         for row, stamp_s in zip(pulled.samples, pulled.stamps_s.tolist(), strict=True):
             label = row[0] if isinstance(row, list) else str(row[0])
-            if label == END_MARKER:
+            if label == END_MARKER and self.sources[number].spec.group == self.sources[0].spec.group != "":
                 self.ended_because = "the stream said that it has ended"
                 self._issue(Control("disarm", value="the stream has ended", by="engine"))
                 for source in self.sources:
@@ -293,6 +293,7 @@ class Engine:
         for message in self.devices.poll(now_s):
             if isinstance(message, Receipt):
                 self.books.commands.append(message)
+                self.scorer.receipt(message)
             else:
                 self._device_host_changed(message)
         if (trouble := self.devices.trouble) != self._device_trouble:
@@ -367,7 +368,11 @@ class Engine:
 
     def _close_devices(self) -> None:
         for report in self.devices.close():
-            (self.books.commands if isinstance(report, Receipt) else self.books.health).append(report)
+            if isinstance(report, Receipt):
+                self.books.commands.append(report)
+                self.scorer.receipt(report)
+            else:
+                self.books.health.append(report)
         self._issue(Control("end", value=self.ended_because, by="engine"))  # replay knows by it that nothing is cut
         self.books.write(self.now_s())
 
@@ -375,7 +380,8 @@ class Engine:
         self._take(timeout_s)
         while self._waiting:
             item = self._waiting.popleft()
-            if isinstance(item, tuple) and isinstance(item[1], Pulled | Offset | Resumed):
+            is_note = isinstance(item, Control) and item.action == "note"
+            if is_note or (isinstance(item, tuple) and isinstance(item[1], Pulled | Offset | Resumed)):
                 with contextlib.suppress(RolandicError):
                     self._handle(item)
                     self._advance()
