@@ -65,7 +65,10 @@ class Recording:
             writer.clock_offset(item.stream, item.collected_s, item.offset_s)
         else:
             stamps = np.frombuffer(item.stamps)
-            if writer.n_pending > queue_bytes(self._bytes_per_s, self._queue_s):
+            limit = queue_bytes(self._bytes_per_s, self._queue_s)
+            if writer.n_pending > limit:  # much came at once: no loss unless the disk refuses it
+                self.write(now_s, even_if_early=True)
+            if writer.n_pending > limit:
                 self._lose(item)
             elif isinstance(item, Strings):
                 writer.samples(item.stream, item.values, stamps)
@@ -160,7 +163,7 @@ def _record(channel: Channel, recording: Recording) -> None:
             if isinstance(frame, Finish):
                 return
             recording.take(frame, now_s)
-        if recording.write(now_s):
+        if recording.write(now_s, even_if_early=bool(recording.error)):  # a refusal is told at once
             _tell(channel, recording)
 
 
