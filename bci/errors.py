@@ -18,6 +18,11 @@ class RolandicError(Exception):
     exit_code = 1
 
 
+def one_line(error: Exception) -> str:
+    """What a user reads of any error: ours as it is, another with its type."""
+    return str(error) if isinstance(error, RolandicError) else f"{type(error).__name__}: {error}".rstrip(": ")
+
+
 class ConfigError(RolandicError):
     """The user asked for something that cannot be."""
 

@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -7,10 +8,12 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from bci.errors import RecordingError
+from bci.host import recorder as recorder_module
 from bci.host import recorder_main, recorder_messages
 from bci.host.recorder import RecorderProcess
 from bci.lsl import xml_from_spec
@@ -247,6 +250,105 @@ def test_samples_that_a_dead_recorder_may_have_lost_are_counted(recorder):
     assert "up to 70 samples" in recorder.trouble()
 
 
+@posix
+def test_a_death_is_said_before_the_process_has_been_seen_out(recorder):
+    os.kill(recorder.pid, signal.SIGSTOP)  # the connection breaks, the process does not end
+    recorder._channel._sock.shutdown(socket.SHUT_RDWR)
+    until(lambda: recorder.has_died)
+    until(lambda: "the recorder process ended; up to 0 samples" in recorder.trouble())
+    assert recorder.pid is not None
+    os.kill(recorder.pid, signal.SIGCONT)
+    until(lambda: "the recorder process ended (exit code 0)" in recorder.trouble())
+
+
+def test_a_restart_that_fails_for_any_reason_is_said_and_tried_again(recorder, monkeypatch):
+    stream = recorder.open_stream(spec())
+    until(lambda: recorder.n_waiting == 0)
+
+    def refuse(*_args, **_options):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder_module, "spawn_child", refuse)
+        recorder._child.kill()
+        until(lambda: recorder.has_died)
+        recorder.restart()
+        until(lambda: "Too many open files" in recorder.trouble())
+        recorder.write(stream, *counted(0, 30))
+    until(lambda: recorder.restart() or recorder.trouble() == "")
+    recorder.close()
+    assert on_disk(recorder.path)[0].samples[:, 0].tolist() == list(range(30))
+    assert recorder.report().n_lost == {}
+
+
+def test_a_recorder_that_says_nonsense_is_given_up_and_a_new_part_goes_on(recorder, monkeypatch):
+    stream = recorder.open_stream(spec())
+    recorder.write(stream, *counted(0, 30))
+    first = recorder.path
+    until(lambda: recorder.n_waiting == 0 and not recorder._sent)  # all is on disk
+
+    def nonsense(*_):
+        raise msgspec.ValidationError("Expected `int`, got `str`")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._channel, "receive", nonsense)
+        until(lambda: recorder.has_died)
+        until(lambda: "was given up (ValidationError: Expected `int`, got `str`) (exit code 0)" in recorder.trouble())
+    assert on_disk(first)[0].samples[:, 0].tolist() == list(range(30))
+    assert is_finished(first)
+    recorder.write(stream, *counted(30, 30))
+    until(lambda: recorder.restart() or recorder.trouble() == "")
+    recorder.close()
+    assert on_disk(recorder.path)[0].samples[:, 0].tolist() == list(range(30, 60))
+    report = recorder.report()
+    assert (report.n_lost, report.n_unconfirmed) == ({}, {})
+
+
+def test_an_entry_that_cannot_be_sent_is_counted_and_said_and_the_others_are_recorded(recorder, monkeypatch):
+    stream = recorder.open_stream(spec())
+    encode = recorder_messages.encode
+
+    def no_memory(stream, what, stamps):
+        if len(stamps) == 7:
+            raise MemoryError
+        return encode(stream, what, stamps)
+
+    monkeypatch.setattr(recorder_module, "encode", no_memory)
+    recorder.write(stream, *counted(0, 5))
+    recorder.write(stream, *counted(5, 7))
+    recorder.write(stream, *counted(12, 5))
+    until(lambda: "could not be sent to the recorder (MemoryError); lost so far: 7 samples" in recorder.trouble())
+    recorder.close()
+    assert recorder.report().n_lost == {"EEG": 7}
+    assert on_disk(recorder.path)[0].samples[:, 0].tolist() == [*range(5), *range(12, 17)]
+
+
+def test_what_the_recorder_process_refuses_is_counted_and_said(recorder, monkeypatch):
+    stream = recorder.open_stream(spec())
+
+    def too_short(stream, what, stamps):
+        pieces = recorder_messages.encode(stream, what, stamps)
+        return [(recorder_messages.Numbers(stream, b"", p.stamps), n, size) for p, n, size in pieces]
+
+    until(lambda: recorder.n_waiting == 0 and recorder._opens)
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder_module, "encode", too_short)
+        recorder.write(stream, *counted(0, 7))
+        until(lambda: "did not take all samples; lost so far: 7 samples of 'EEG'" in recorder.trouble())
+    recorder.write(stream, *counted(7, 5))
+    recorder.close()
+    assert recorder.report().n_lost == {"EEG": 7}
+    assert on_disk(recorder.path)[0].samples[:, 0].tolist() == list(range(7, 12))
+
+
+def test_text_that_is_not_unicode_is_recorded_with_replacements(recorder):
+    marks = recorder.open_stream(StreamSpec(name="m", format="string", channels=(Channel("m"),)))
+    recorder.write(marks, [["caf\udce9"], ["läuft"]], [1.0, 2.0])
+    recorder.close()
+    assert recorder.trouble() == ""
+    assert on_disk(recorder.path)[0].samples == ["caf?", "läuft"]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prlimit")
 def test_a_full_disk_is_said_and_recording_goes_on_in_the_same_file_when_space_returns(recorder):
     import resource
@@ -314,6 +416,20 @@ def test_a_disk_that_stays_full_longer_than_the_queue_costs_counted_samples(tmp_
     (eeg,) = on_disk(path)
     assert len(eeg.samples) == n - recording.n_lost[1]
     assert recording.status() == recorder_messages.Status(number, len(disk.getvalue()), "", {1: 1000})
+
+
+def test_a_burst_larger_than_the_queue_costs_nothing_while_the_disk_takes_it():
+    """As after a stall of this process: what waited comes at one time, before a write is due."""
+    disk = Disk(room=10**9)
+    recording = recorder_main.Recording(disk, queue_s=10.0)
+    s = spec(n_channels=64)
+    opened = recorder_messages.Open(1, xml_from_spec(s), "int32", 64, xdf.bytes_per_s(s))
+    recording.take(recorder_messages.Batch(1, [opened]), 0.0)
+    for k in range(100):  # 26 MB
+        recording.take(batch(2 + k, 1000, 1000 * k), 0.1)
+    assert recording.n_lost == {}
+    assert recording.finish(0.2)
+    assert sum(c.n_samples for c in scan(disk.getvalue()).chunks) == 100_000
 
 
 @pytest.mark.parametrize("fmt", ["int32", "string"])

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bci.errors import RecordingError, RolandicError
+from bci.errors import RecordingError, one_line
 from bci.host.channel import MAX_FRAME, Channel, ChannelClosed, ChannelFull, spawn_child
 from bci.host.recorder_messages import BATCH_BYTES, Batch, Clock, Finish, Item, Open, Status, encode, queue_bytes
 from bci.lsl import xml_from_spec
@@ -34,6 +35,7 @@ WAIT_S = 0.25
 STALL_S = 5.0  # what was sent and is not on disk after so long is trouble
 HOLD_S = 2.0  # a loss is said for at least so long, or nobody might see it
 RESTART_S = 1.0  # between attempts
+FULL = "the queue to the recorder is full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class RecorderProcess:
     Raises
     ------
     RecordingError
-        The file cannot be created, or the process does not start.
+        The file cannot be created.
+    RolandicError
+        The process does not start.
     """
 
     def __init__(self, path: str | Path, *, queue_s: float = 30.0):
@@ -76,13 +80,12 @@ class RecorderProcess:
         self._callers = threading.Lock()
         self._n_queued = self._n_taken = 0  # bytes
         self._n_lost: dict[int, int] = {}
-        self._overflow_s = -np.inf  # when samples were lost last
+        self._loss = ("", -np.inf)  # why samples were lost last, and when
         # What follows belongs to the sender thread.
         self._n_popped = 0  # bytes off the queue; they count as taken when they have left
         self._encoded: deque[tuple[Item, int, int]] = deque()  # item, samples, bytes
-        self._sent: deque[tuple[int, dict[int, int], float]] = (
-            deque()
-        )  # not yet on disk: batch, samples by stream, when
+        # Not yet on disk: batch, samples by stream, when it was sent.
+        self._sent: deque[tuple[int, dict[int, int], float]] = deque()
         self._unconfirmed: dict[int, int] = {}
         self._batch = 0
         self._parts: list[Path] = []
@@ -154,7 +157,7 @@ class RecorderProcess:
             n_waiting = self._n_queued - self._n_taken
             if self._is_closing or n_waiting + n_bytes > self._limit_bytes:
                 self._n_lost[stream] = self._n_lost.get(stream, 0) + n
-                self._overflow_s = time.monotonic()
+                self._loss = (FULL, time.monotonic())
                 return
             self._n_queued += n_bytes
             self._items.append((stream, samples, stamps, n_bytes))
@@ -196,12 +199,12 @@ class RecorderProcess:
         names = {i: spec.name for i, spec in enumerate(self._specs, 1)}
         lost = dict(self._n_lost)
         for counts in (self._lost_before, self._status.n_lost):
-            _add(lost, counts)
+            _add(lost, dict(counts))  # a copy: the sender may be counting
         return RecorderReport(
             tuple(str(p) for p in self._parts),
             self._n_bytes_before + self._status.n_bytes,
             {names[s]: n for s, n in lost.items()},
-            {names[s]: n for s, n in self._unconfirmed.items()},
+            {names[s]: n for s, n in dict(self._unconfirmed).items()},
         )
 
     def close(self, timeout_s: float = 30.0) -> None:
@@ -236,9 +239,12 @@ class RecorderProcess:
                 while (items := self._next_items()) and self._send(*items):
                     self._count_taken()
         except ChannelClosed:
-            self._died()
-        except RolandicError as error:
-            self._death = str(error)
+            self._died("the recorder process ended")
+        except Exception as error:  # whatever it is: this thread goes on, says it, and starts another process
+            if self._death:  # the restart failed
+                self._death = one_line(error)
+            else:
+                self._died(f"the recorder process was given up ({one_line(error)})")
         self._refresh()
 
     def _start_part(self) -> None:
@@ -248,7 +254,7 @@ class RecorderProcess:
         child, channel = spawn_child("bci.host.recorder_main", Status, config, timeout_s=START_S, max_pending=MAX_FRAME)
         try:
             first = channel.receive(START_S)
-        except ChannelClosed:
+        except (ChannelClosed, msgspec.MsgspecError):
             first = []
         if not first or first[-1].batch < 0:
             child.kill()
@@ -274,7 +280,11 @@ class RecorderProcess:
                     break
                 stream, what, stamps, n_item_bytes = self._items.popleft()
                 self._n_popped += n_item_bytes
-                self._encoded.extend(encode(stream, what, stamps))
+                try:
+                    self._encoded.extend(encode(stream, what, stamps))
+                except Exception as error:  # no memory, or not what it claimed to be: the others must not suffer
+                    self._lose({stream: len(stamps)}, f"samples could not be sent to the recorder ({one_line(error)})")
+                    continue
             item, n_samples, n_item_bytes = self._encoded.popleft()
             if isinstance(item, Open):
                 self._opens.append(item)
@@ -288,14 +298,18 @@ class RecorderProcess:
         """Send one batch and wait until it has left; False when the time to close has run out."""
         assert self._channel is not None
         self._batch += 1
+        self._sent.append((self._batch, counts, time.monotonic()))
         try:
             self._channel.send(Batch(self._batch, items))
         except ChannelFull:  # one sample of more than 64 MiB
-            _add(self._lost_before, counts)
+            self._sent.pop()
+            self._lose(counts, f"one batch may have {MAX_FRAME // 2**20} MiB at most")
             return True
-        finally:
-            self._sent.append((self._batch, counts, time.monotonic()))
         return self._flush()
+
+    def _lose(self, counts: dict[int, int], why: str) -> None:
+        _add(self._lost_before, counts)
+        self._loss = (why, time.monotonic())
 
     def _flush(self) -> bool:
         assert self._channel is not None
@@ -309,25 +323,30 @@ class RecorderProcess:
     def _read_status(self, timeout_s: float) -> None:
         assert self._channel is not None
         for status in self._channel.receive(timeout_s):
+            if status.n_lost != self._status.n_lost:
+                self._loss = ("the recorder process did not take all samples", time.monotonic())
             self._status = status
             while self._sent and self._sent[0][0] <= status.batch:
                 self._sent.popleft()
 
-    def _died(self) -> None:
+    def _died(self, why: str) -> None:
+        """Say it, then see the process out: one that still lives finishes its file now, which may take its time."""
         assert self._child is not None
         assert self._channel is not None
+        n = sum(sum(counts.values()) for _, counts, _ in self._sent)
+        missing = f"up to {n} samples may be missing at the end of {self.path}"
+        self._death = f"{why}; {missing}"
+        self._forget_sent()
+        self._count_taken()
+        self._refresh(at_once=True)
         self._channel.close()
         try:
             code = self._child.wait(START_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
             code = self._child.wait()
-        n = sum(sum(counts.values()) for _, counts, _ in self._sent)
-        self._forget_sent()
-        self._count_taken()
-        self._death = (
-            f"the recorder process ended (exit code {code}); up to {n} samples may be missing at the end of {self.path}"
-        )
+        self._death = f"{why} (exit code {code}); {missing}"
+        self._refresh(at_once=True)
 
     def _count_taken(self) -> None:
         if not self._encoded:  # else part of the last entry still waits
@@ -347,21 +366,23 @@ class RecorderProcess:
                 self._channel.send(Finish())
                 while self._flush() and time.monotonic() < self._deadline_s:
                     self._read_status(WAIT_S)
-            except RolandicError:  # the end of the pipe, as it should be
-                self._channel.close()
+            except ChannelClosed:  # as it should be
+                pass
+            except Exception as error:
+                self._death = f"the end of {self.path} could not be sent: {one_line(error)}"
+            self._channel.close()
             try:
                 code = self._child.wait(max(0.0, self._deadline_s - time.monotonic()))
                 if code:
                     self._death = f"the end of {self.path} could not be written: {self._status.error or code}"
             except subprocess.TimeoutExpired:
                 self._death = f"the recorder has not finished {self.path} in time; it goes on by itself"
-            self._channel.close()
         self._forget_sent()
         while (rest := self._next_items()) is not None:
             _add(self._lost_before, rest[1])
-        self._refresh(is_last=True)
+        self._refresh(at_once=True)
 
-    def _refresh(self, is_last: bool = False) -> None:
+    def _refresh(self, at_once: bool = False) -> None:
         """Say what is wrong now; a sentence with a running count changes once a second."""
         said = [self._death] if self._death else []
         if not self._death and self._status.error:
@@ -370,11 +391,12 @@ class RecorderProcess:
         if not said and self._sent and now_s - self._sent[0][2] > STALL_S:
             n_kib = self.n_waiting // 1024
             said.append(f"the recorder has written nothing for {STALL_S:g} s; {n_kib} KiB wait, nothing is lost yet")
-        if now_s - self._overflow_s < HOLD_S or (said and self._status.n_lost):
+        why, lost_s = self._loss
+        if now_s - lost_s < HOLD_S or (said and self._status.n_lost):
             lost = ", ".join(f"{n} samples of {name!r}" for name, n in self.report().n_lost.items())
-            said.append(f"the queue to the recorder is full; lost so far: {lost}")
+            said.append(f"{why}; lost so far: {lost}")
         text = "; ".join(said)
-        if bool(text) != bool(self._trouble) or is_last or now_s - self._trouble_s >= 1.0:
+        if bool(text) != bool(self._trouble) or at_once or now_s - self._trouble_s >= 1.0:
             self._trouble, self._trouble_s = text, now_s
 
 

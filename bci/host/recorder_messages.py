@@ -87,6 +87,11 @@ def encode(stream: int, what: object, stamps: NDArray[np.float64]) -> list[tuple
         if isinstance(part, np.ndarray):
             item = Numbers(stream, part.tobytes(), stamp_bytes)
         else:
-            item = Strings(stream, [list(row) for row in part], stamp_bytes)
+            item = Strings(stream, [[_encodable(value) for value in row] for row in part], stamp_bytes)
         pieces.append((item, len(part), len(stamp_bytes) * (1 + n_bytes // (8 * len(stamps)))))
     return pieces
+
+
+def _encodable(value: str) -> str:
+    """Lone surrogates replaced, as `bci.recording.xdf.samples` does it: msgpack refuses them."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
