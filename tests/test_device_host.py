@@ -13,6 +13,7 @@ import pytest
 
 from bci.control.host_table import HostSettings
 from bci.errors import DeviceError
+from bci.host import device_host as device_host_module
 from bci.host.clock import now_s
 from bci.host.device_host import DeviceHost
 from bci.types import Command, Receipt
@@ -224,6 +225,25 @@ def test_a_restart_tries_until_the_device_is_there_again(tmp_path):
         assert "unplugged" in reports[-1].reason
         (tmp_path / "dead").unlink()
         until(host, is_state("stopped"))
+
+
+@pytest.mark.parametrize(
+    ("failing", "error"),
+    [("spawn_child", OSError(24, "Too many open files")), ("spawn_child", RuntimeError("?")), ("_reap", OSError("?"))],
+)
+def test_a_restart_that_fails_for_any_reason_is_tried_again(monkeypatch, failing, error):
+    def fail(*_args, **_options):
+        raise error
+
+    with hosted("null:") as host:
+        psutil.Process(host.pid).kill()
+        until(host, is_state("dead"))
+        with monkeypatch.context() as patch:
+            patch.setattr(device_host_module, failing, fail)
+            host.restart()
+            reports = until(host, is_state("dead"))
+            assert reports[-1].reason == f"{type(error).__name__}: {error}"
+        until(host, is_state("stopped"))  # nobody asks again
 
 
 @posix

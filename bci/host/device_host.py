@@ -24,7 +24,7 @@ from bci.control.host_table import (
     Neutral,
     Reset,
 )
-from bci.errors import DeviceError, RolandicError
+from bci.errors import DeviceError, one_line
 from bci.host.channel import Channel, ChannelClosed, ChannelFull, spawn_child
 from bci.types import Command, Receipt
 
@@ -100,7 +100,9 @@ class DeviceHost:
         Raises
         ------
         DeviceError
-            A device cannot be opened, or the process does not start in time.
+            A device cannot be opened.
+        RolandicError
+            The process does not start in time.
         """
         self._launch(is_restart=False)
 
@@ -209,13 +211,13 @@ class DeviceHost:
             self._note(HostState("dead", reason, self._state.arm_id))
 
     def _restart(self) -> None:
-        _reap(self._child, 0.2)
         while not self._is_closing.is_set():
             try:
+                _reap(self._child, 0.2)
                 self._launch(is_restart=True)
-            except RolandicError as error:
-                if str(error) != self._state.reason:
-                    self._note(HostState("dead", str(error)))
+            except Exception as error:  # whatever it is: nobody else brings the host back
+                if (why := one_line(error)) != self._state.reason:
+                    self._note(HostState("dead", why))
                 self._is_closing.wait(RETRY_S)
             else:
                 return
@@ -226,7 +228,7 @@ class DeviceHost:
         )
         first = HostState("closed", "the device host ended at its start")
         until_s = time.monotonic() + START_S
-        with contextlib.suppress(ChannelClosed):
+        with contextlib.suppress(ChannelClosed, msgspec.MsgspecError):
             while reports := channel.receive(max(0.0, until_s - time.monotonic())):
                 if isinstance(reports[0], HostState):
                     first = reports[0]
