@@ -169,7 +169,7 @@ def open_sources(config: SessionConfig) -> list[Source]:
     options = {"wait_s": s.wait_s, "silence_s": s.silence_s, "reconnect_s": s.reconnect_s}
     sources: list[Source] = [open_source(s.name, s.type, s.source_id, **options)]
     try:
-        sources += find_markers(sources[0].spec, s.markers)
+        sources += find_markers(sources[0].spec, s.markers, **options)
         for name in s.also:
             sources.append(open_source(name, **options))
     except BaseException:

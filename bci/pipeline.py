@@ -73,8 +73,9 @@ class Pipeline:
         for data, flags in hops:
             self._n_hops += 1
             p = self.runner.step(data)
-            if flags & Flag.NONFINITE:
-                self._taint[Flag.NONFINITE] = self._n_priming
+            for flag in (Flag.NONFINITE, Flag.BAD_CHANNEL):
+                if flags & flag:
+                    self._taint[flag] = self._n_priming
             for flag, n_left in list(self._taint.items()):
                 flags |= flag
                 if n_left <= 1:

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
-import numpy as np
 from numpy.typing import NDArray
 
 from bci.control import gate
@@ -248,7 +247,7 @@ class Session:
 
     def _on_marker(self, marker: Marker) -> list[OutputEvent]:
         clock = self._marker_clocks.get(marker.stream)
-        stamp_s = float(clock.apply(np.array([marker.stamp_s]))[0]) if clock else marker.stamp_s
+        stamp_s = clock.at(marker.stamp_s) if clock else marker.stamp_s
         placed = self.timeline.place(stamp_s)
         if placed is None:
             return []

@@ -77,7 +77,7 @@ def find_markers(
 ) -> list[LslSource]:
     """The marker streams that belong to a session: those named, else those of the primary's group.
 
-    A primary without a group goes with every stream of type Markers, of any host. Our own (``bci-``) are left out, and
+    A primary without a group goes with every stream of type Markers without one, of any host. Our own (``bci-``) are left out, and
     so is one that does not answer. None is fine, unless it was named.
 
     Parameters
@@ -108,7 +108,8 @@ def find_markers(
             continue
         with contextlib.suppress(SourceError):
             inlet = Inlet(info, INFO_S)
-            if inlet.spec.group == primary.group if primary.group else spec.type.lower() == "markers":
+            # a stream of another group belongs to somebody else's session
+            if inlet.spec.group == primary.group and (primary.group or spec.type.lower() == "markers"):
                 sources.append(LslSource(inlet, silence_s=silence_s, reconnect_s=reconnect_s))
     return sorted(sources, key=lambda source: source.spec.name)
 

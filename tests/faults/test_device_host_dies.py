@@ -73,7 +73,7 @@ def test_bci_stop_latches_and_the_gate_mirrors_it(live):
     assert ("stopped", "device host") in controls(live)
     gates = [h["state"] for h in live.health() if h["kind"] == "gate"]
     after = gates[gates.index("stopped") :]  # with a row for the arming that was refused
-    assert [state for state in after if state != "stopped"][0] == "disarmed"
+    assert next(state for state in after if state != "stopped") == "disarmed"
     assert "armed" in gates[gates.index("stopped") :]
     assert live.verify()["n_commands"] == live.report()["n_commands"]
     assert live.errors == ""
