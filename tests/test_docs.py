@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 from bci.__main__ import VERBS, main
@@ -25,6 +26,14 @@ def test_the_safety_tables_are_those_of_the_code():
 def test_the_readme_names_every_verb():
     readme = (ROOT / "README.md").read_text()
     assert [verb for verb in VERBS if f"bci {verb}" not in readme] == []
+
+
+def test_links_lead_somewhere_and_nothing_is_left_to_fill_in():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")):
+        text = page.read_text()
+        links = re.findall(r"\]\((?!http)([^)#]+)", text)
+        assert [link for link in links if not (page.parent / link).exists()] == [], page.name
+        assert not re.search(r"[A-Z]+_(OUTPUT|TABLE)", text), page.name
 
 
 def test_the_shipped_session_is_the_one_of_its_manifest():

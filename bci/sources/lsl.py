@@ -77,8 +77,8 @@ def find_markers(
 ) -> list[LslSource]:
     """The marker streams that belong to a session: those named, else those of the primary's group.
 
-    A primary without a group goes with every stream of type Markers without one, of any host. Our own (``bci-``) are left out, and
-    so is one that does not answer. None is fine, unless it was named.
+    A primary without a group goes with every stream of type Markers that has none either, of any host. Our own
+    (``bci-``) are left out, and so is one that does not answer. None is fine, unless it was named.
 
     Parameters
     ----------
