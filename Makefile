@@ -8,7 +8,7 @@ endif
 STAMP := .venv/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install demo test check format bench results clean
+.PHONY: install demo test check format bench clean
 
 install: $(STAMP)
 

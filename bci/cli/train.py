@@ -12,7 +12,7 @@ from bci.cli.common import emit, output_options, progress
 from bci.config import read_config
 from bci.errors import ConfigError, ModelError
 
-_SEVERAL = ("--labels", "--channels")  # options that take all values up to the next option
+_SEVERAL = ("--labels", "--channels", "--bipolar")  # options that take all values up to the next option
 
 
 class SeveralValues(click.Command):
@@ -70,6 +70,7 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     show_default=True,
     help="What is subtracted from each channel.",
 )
+@click.option("--bipolar", multiple=True, metavar="A-B ...", help="Differences of electrodes instead, such as C3-Cz.")
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
 @click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
@@ -89,6 +90,7 @@ def command(
     bandpass: tuple[float, float],
     notch: float | None,
     reference: Any,
+    bipolar: tuple[str, ...],
     sfreq: float | None,
     window: float,
     hop: float,
@@ -114,6 +116,7 @@ def command(
         stream=stream,
         unit=unit,
         reference=reference,
+        bipolar_pairs=_pairs(bipolar),
         bandpass_hz=bandpass,
         notch_hz=notch,
         sfreq_hz=sfreq,
@@ -155,6 +158,14 @@ def command(
         f"model {out} ({digest[:12]})"
     )
     emit(result, text, json_path, quiet)
+
+
+def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = [tuple(pair.split("-")) for value in values for pair in value.split(",") if pair]
+    for pair in pairs:
+        if len(pair) != 2 or not all(pair):
+            raise ConfigError(f"--bipolar {'-'.join(pair)}: two electrodes with a hyphen between, such as C3-Cz")
+    return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:

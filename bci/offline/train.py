@@ -44,6 +44,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     stream: str | None = None
     unit: str | None = None
     reference: Reference = "none"
+    bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float, float] = (8.0, 30.0)
     notch_hz: float | None = None
     sfreq_hz: float | None = None
@@ -155,7 +156,9 @@ def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> N
 
 
 def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> PreprocessingSpec:
-    channels = settings.channels or tuple(c.label for c in stream.channels if c.type.upper() in BRAIN)
+    # of a bipolar montage, the electrodes of the pairs, each once
+    paired = tuple(dict.fromkeys(label for pair in settings.bipolar_pairs for label in pair))
+    channels = settings.channels or paired or tuple(c.label for c in stream.channels if c.type.upper() in BRAIN)
     if not channels:
         raise ConfigError(
             f"stream {stream.name!r} has no channel of type EEG or MEG; "
@@ -169,7 +172,8 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         sfreq_hz=sfreq_hz,
         hop=max(1, round(settings.hop_s * sfreq_hz)),
         unit="T" if magnetic else "uV",
-        reference=settings.reference,
+        reference="bipolar" if settings.bipolar_pairs else settings.reference,
+        bipolar_pairs=settings.bipolar_pairs,
         bandpass_hz=settings.bandpass_hz,
         notch_hz=settings.notch_hz,
     )
