@@ -47,6 +47,7 @@ def command(
 
     limit_threads()
     from bci.build import open_recorded
+    from bci.recording.folder import parts
     from bci.recording.replay import compare, rechunked, recorded_events, replay, replay_otherwise
     from bci.report import replay_report, report_text
     from bci.scoring import Scorer
@@ -89,6 +90,10 @@ def command(
         comparison = compare(what.recorded, outputs, bits=what.is_same_environment)
         result |= comparison.as_dict()
         text += "\n" + _verdict(comparison, what.is_same_environment)
+    others = [str(p) for p in parts(path.with_name("session.xdf")) if p != path]
+    if others:  # made by --resume, or by a recorder that was restarted
+        result["other_parts"] = others
+        text += f"\n{'other parts':<16}{', '.join(others)}: replay each by its name"
     emit(result, text, json_path, quiet)
     if verify and comparison.n_differences:
         raise SystemExit(1)
