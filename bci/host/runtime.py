@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def runtime_dir() -> Path:
     if not (name := os.environ.get("ROLANDIC_RUNTIME_DIR")):
         import platformdirs
 
-        name = platformdirs.user_runtime_dir("rolandic")
+        with warnings.catch_warnings():  # without XDG_RUNTIME_DIR it takes a folder under /tmp, which is checked below
+            warnings.simplefilter("ignore")
+            name = platformdirs.user_runtime_dir("rolandic")
     folder = Path(name)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
