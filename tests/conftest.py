@@ -1,6 +1,7 @@
 """Every test run is alone on LSL (loopback, a session id of its own), and every test has its own runtime folder."""
 
 import os
+import signal
 import tempfile
 import uuid
 from pathlib import Path
@@ -37,6 +38,9 @@ _config = Path(_folder.name) / "lsl_api.cfg"
 _config.write_text(_LSL_CONFIG.format(session=f"test-{uuid.uuid4().hex[:12]}"))
 os.environ["LSLAPICFG"] = str(_config)  # before anything imports pylsl; child processes inherit it
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
