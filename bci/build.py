@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,9 +41,9 @@ def load(path: str | Path) -> Model:
         raise ModelError(str(error)) from None
 
 
-def fit_to_stream(model: Model, spec: StreamSpec) -> Pipeline:
+def fit_to_stream(model: Model, spec: StreamSpec, bad_channels: Sequence[str] = ()) -> Pipeline:
     """The model's pipeline on this stream, warmed up; what does not fit is named."""
-    pipeline = Pipeline(model, spec)
+    pipeline = Pipeline(model, spec, bad_channels)
     pipeline.warm_up()
     return pipeline
 
@@ -98,6 +98,7 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
         "reference": pre.get("reference", "none"),
         "bandpass_hz": pre.get("bandpass_hz"),
         "notch_hz": pre.get("notch_hz"),
+        "clip": pre.get("clip"),
         "window_s": window_s,
         "hop_s": spec.hop / spec.sfreq_hz,
     }
@@ -182,16 +183,16 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
     overrides = {"gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold}}
     config = parse_config(recorded.metadata["config"], overrides, where=str(path))
     spec = msgspec.convert(recorded.metadata["primary"], StreamSpec)
-    folder = path.parent / "models"
+    folder, bad = path.parent / "models", config.stream.bad_channels
     if other_model is not None:
         model = load(other_model)
-        pipelines = {model.hash: fit_to_stream(model, spec)}
+        pipelines = {model.hash: fit_to_stream(model, spec, bad)}
     else:
         hashes = {recorded.metadata["model_hash"]} | {
             e.event.model_hash for e in recorded.events if isinstance(e.event, Swap)
         }
         models = {h: _own_model(folder / h, h) for h in hashes}
-        pipelines = {h: fit_to_stream(m, spec) for h, m in models.items()}
+        pipelines = {h: fit_to_stream(m, spec, bad) for h, m in models.items()}
         model = models[recorded.metadata["model_hash"]]
     here = environment() == recorded.metadata["environment"]
     return Replayable(recorded, config, spec, model, pipelines, here)

@@ -36,6 +36,9 @@ class StreamSettings(Section):
     markers: tuple[str, ...] = ()
     also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
     unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")
+    bad_channels: tuple[str, ...] = Field(
+        default=(), description="inputs of the model that carry no signal today; rebuilt from the others"
+    )
     wait_s: Positive = 10.0
     silence_s: Positive | None = None
     reconnect_s: Positive = 30.0
@@ -53,6 +56,7 @@ class ModelSettings(Section):
     reference: str | None = None
     bandpass_hz: tuple[float, float] | None = None
     notch_hz: Positive | None = None
+    clip: Positive | None = None
     window_s: Positive | None = None
     hop_s: Positive | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ class Pipeline:
         As `decoders.checkpoint.load_model` gives it.
     stream
         The stream that it shall run on; what does not fit is refused here, by name.
+    bad_channels
+        Inputs of the model that carry no signal today; they are rebuilt from the others by spherical splines.
 
     Raises
     ------
@@ -31,12 +33,13 @@ class Pipeline:
         A channel, unit or rate of the model is not what the stream has.
     """
 
-    def __init__(self, model: Model, stream: StreamSpec):
+    def __init__(self, model: Model, stream: StreamSpec, bad_channels: Sequence[str] = ()):
         try:
             spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
         except msgspec.ValidationError as error:
             raise ModelError(f"model {model.hash[:12]}: its preprocessing cannot be read ({error})") from None
-        self.preprocessing = Preprocessing(spec, stream)
+        bad = dict.fromkeys((*spec.interpolate, *bad_channels))
+        self.preprocessing = Preprocessing(msgspec.structs.replace(spec, interpolate=tuple(bad)), stream)
         self.runner = Runner(model.decoder, model.params)
         self.model_hash = model.hash
         self.classes = tuple(model.spec.classes)

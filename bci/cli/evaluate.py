@@ -15,6 +15,9 @@ from bci.cli.common import emit, output_options, progress
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
+)
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over people.")
 @output_options
 def command(
@@ -22,6 +25,7 @@ def command(
     recordings: tuple[str, ...],
     stream: str | None,
     unit: str | None,
+    bad_channels: tuple[str, ...],
     seed: int,
     json_path: str | None,
     quiet: bool,
@@ -42,7 +46,8 @@ def command(
     except DecoderError as error:
         raise ModelError(str(error)) from None
     paths = progress(recordings, "evaluating", total=len(recordings), quiet=quiet)
-    result = evaluate(loaded, (load_recording(Path(p)) for p in paths), stream=stream, unit=unit, seed=seed)
+    loading = (load_recording(Path(p)) for p in paths)
+    result = evaluate(loaded, loading, stream=stream, unit=unit, bad_channels=bad_channels, seed=seed)
     result = {"model": model, "model_hash": loaded.hash, "decoder": loaded.spec.name, "seed": seed, **result}
     emit(result, _text(result), json_path, quiet)
 

@@ -24,6 +24,9 @@ from bci.errors import ConfigError
 )
 @click.option("--also", multiple=True, metavar="NAME", help="More signal streams to record.")
 @click.option("--unit", type=click.Choice(["uV", "mV", "V", "T"]), help="Unit of a stream that does not say it.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
+)
 @click.option("--wait", "wait_s", type=float, metavar="S", help="How long to wait for the stream (default 10).")
 @click.option("--silence", "silence_s", type=float, metavar="S", help="Silence that counts as trouble.")
 @click.option(
@@ -79,7 +82,7 @@ def _config(options: dict[str, Any]) -> SessionConfig:
         for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")
     }
     stream |= {"name": options["stream_name"], "type": options["stream_type"]}
-    stream |= {key: list(options[key]) or None for key in ("markers", "also")}
+    stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
         "model": {"path": options["model"]},

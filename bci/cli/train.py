@@ -12,7 +12,7 @@ from bci.cli.common import emit, output_options, progress
 from bci.config import read_config
 from bci.errors import ConfigError, ModelError
 
-_SEVERAL = ("--labels", "--channels", "--bipolar")  # options that take all values up to the next option
+_SEVERAL = ("--labels", "--channels", "--bipolar", "--bad")  # options that take all values up to the next option
 
 
 class SeveralValues(click.Command):
@@ -71,6 +71,10 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     help="What is subtracted from each channel.",
 )
 @click.option("--bipolar", multiple=True, metavar="A-B ...", help="Differences of electrodes instead, such as C3-Cz.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL ...", help="Channels to rebuild from the others, always."
+)
+@click.option("--clip", type=float, metavar="X", help="Limit the filtered signal to ±X (uV, or T for MEG).")
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
 @click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
@@ -91,6 +95,8 @@ def command(
     notch: float | None,
     reference: Any,
     bipolar: tuple[str, ...],
+    bad_channels: tuple[str, ...],
+    clip: float | None,
     sfreq: float | None,
     window: float,
     hop: float,
@@ -119,6 +125,8 @@ def command(
         bipolar_pairs=_pairs(bipolar),
         bandpass_hz=bandpass,
         notch_hz=notch,
+        clip=clip,
+        bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
         sfreq_hz=sfreq,
         window_s=_positive("--window", window),
         hop_s=_positive("--hop", hop),

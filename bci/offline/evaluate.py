@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ def evaluate(
     *,
     stream: str | None = None,
     unit: str | None = None,
+    bad_channels: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score ``model`` on the cues of each recording.
@@ -34,6 +35,8 @@ def evaluate(
     recordings : iterable of Recording
     stream, unit
         Name of the signal stream, and the unit of channels that say none.
+    bad_channels
+        Inputs of the model to rebuild from the others.
     seed : int
         Of the bootstrap over people.
 
@@ -58,7 +61,7 @@ def evaluate(
     for recording in recordings:
         source = primary_stream(recording, stream)
         spec = with_unit(source.spec, unit)
-        pipeline = Pipeline(model, spec)
+        pipeline = Pipeline(model, spec, bad_channels)
         session = Session(spec, {model.hash: pipeline}, model.hash, GateSettings(classes=classes))
         scorer = Scorer.of(model, spec.sfreq_hz)
         for output in play(session, source, recording):

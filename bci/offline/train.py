@@ -34,8 +34,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What to learn from recordings.
 
     ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
-    None. ``decide_at_s`` counts from the cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's
-    own where None.
+    None; ``bad_channels`` among them are rebuilt from the others, in training and ever after. ``clip`` limits the
+    filtered signal to plus and minus so much, in the model's unit, against artefacts. ``decide_at_s`` counts from the
+    cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
     """
 
     labels: dict[str, str]
@@ -47,6 +48,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float, float] = (8.0, 30.0)
     notch_hz: float | None = None
+    clip: float | None = None
+    bad_channels: tuple[str, ...] = ()
     sfreq_hz: float | None = None
     window_s: float = 3.0
     hop_s: float = 0.1
@@ -176,6 +179,8 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         bipolar_pairs=settings.bipolar_pairs,
         bandpass_hz=settings.bandpass_hz,
         notch_hz=settings.notch_hz,
+        clip=settings.clip,
+        interpolate=settings.bad_channels,
     )
 
 
