@@ -78,14 +78,14 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
-    gate_settings(config, tuple(model.spec.classes))
+    gate_settings(config, tuple(model.spec.classes), model.spec.epoch is not None)
     for url in config.devices.urls:
         make_device(url)  # a wrong one is said before anything is made
     sources = open_sources(config)
     recorder = devices = control = None
     try:
         spec = with_unit(sources[0].spec, config.stream.unit)
-        pipeline = fit_to_stream(model, spec, config.stream.bad_channels)
+        pipeline = fit_to_stream(model, spec, config)
         hop_s = model.spec.hop / model.spec.sfreq_hz
         detectors = [gap_detector(n, source.spec, config) for n, source in enumerate(sources)]
         pipelines: dict[str, HopModel] = {model.hash: pipeline}
@@ -106,9 +106,7 @@ def run_live(
             session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
         )  # fmt: skip
-        handler = ControlHandler(
-            engine, inbox, folder, lambda other: fit_to_stream(other, spec, config.stream.bad_channels)
-        )
+        handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config))
         control = handler.serve()
         if on_stop is not None:
             on_stop(engine.stop)

@@ -32,6 +32,10 @@ from bci.errors import ConfigError
 @click.option(
     "--reconnect", "reconnect_s", type=float, metavar="S", help="End this long after the last sample (default 30)."
 )
+@click.option("--trigger", "trigger_channel", metavar="LABEL", help="A channel whose changes are markers.")
+@click.option(
+    "--lock-to", multiple=True, metavar="LABEL", help="More markers that an epoch model answers; '*' is all of them."
+)
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
 @click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
@@ -79,13 +83,22 @@ def command(**options: Any) -> None:
 def _config(options: dict[str, Any]) -> SessionConfig:
     stream = {
         key: options[key]
-        for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")
+        for key in (
+            "source_id",
+            "recording",
+            "unit",
+            "wait_s",
+            "silence_s",
+            "reconnect_s",
+            "counter_channel",
+            "trigger_channel",
+        )
     }
     stream |= {"name": options["stream_name"], "type": options["stream_type"]}
     stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
-        "model": {"path": options["model"]},
+        "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
         "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},
