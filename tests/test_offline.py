@@ -266,7 +266,7 @@ def test_scores_are_means_over_people_and_abstentions_are_wrong():
 def files(sessions, monkeypatch):
     """The command line reads these instead of files."""
     by_name = {r.path: r for r in sessions}
-    monkeypatch.setattr("bci.sources.files.load_recording", lambda path: by_name[path.name])
+    monkeypatch.setattr("bci.sources.files.load_recording", lambda path, rate_hz=None: by_name[path])
     return list(by_name)
 
 

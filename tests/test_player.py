@@ -13,10 +13,10 @@ import pytest
 
 from bci.errors import SourceError
 from bci.lsl import spec_from_xml
-from bci.sources.files import load_recording, marker_spec
+from bci.sources.files import load_recording
 from bci.sources.player import Player, outlet_specs
 from bci.sources.schedule import END_MARKER, playable, schedule
-from bci.types import Channel, RecordedStream, StreamSpec
+from bci.types import Channel, RecordedStream, StreamSpec, marker_spec
 
 LIMIT_S = 60.0
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import emit, output_options, progress, rate_option
 
 
 @click.command()
@@ -15,6 +14,7 @@ from bci.cli.common import emit, output_options, progress
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
+@rate_option
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over people.")
 @output_options
 def command(
@@ -22,6 +22,7 @@ def command(
     recordings: tuple[str, ...],
     stream: str | None,
     unit: str | None,
+    rate_hz: float | None,
     seed: int,
     json_path: str | None,
     quiet: bool,
@@ -42,7 +43,8 @@ def command(
     except DecoderError as error:
         raise ModelError(str(error)) from None
     paths = progress(recordings, "evaluating", total=len(recordings), quiet=quiet)
-    result = evaluate(loaded, (load_recording(Path(p)) for p in paths), stream=stream, unit=unit, seed=seed)
+    read = (load_recording(path, rate_hz=rate_hz) for path in paths)
+    result = evaluate(loaded, read, stream=stream, unit=unit, seed=seed)
     result = {"model": model, "model_hash": loaded.hash, "decoder": loaded.spec.name, "seed": seed, **result}
     emit(result, _text(result), json_path, quiet)
 

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import SeveralValues, emit, output_options, progress, rate_option
 from bci.config import read_config
 from bci.errors import ConfigError, ModelError
-
-_SEVERAL = ("--labels", "--channels", "--bipolar")  # options that take all values up to the next option
-
-
-class SeveralValues(click.Command):
-    """Lets ``--labels T1=left T2=right`` stand as people write it: click knows only one value, or a fixed number."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option in front of each of its values."""
-        spread: list[str] = []
-        option = ""
-        for arg in args:
-            if arg.startswith("--"):
-                option = arg if arg in _SEVERAL else ""
-                spread += [] if option else [arg]
-            else:
-                spread += [option, arg] if option else [arg]
-        return super().parse_args(ctx, spread)
 
 
 def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -61,6 +42,7 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
 @click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
+@rate_option
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
 @click.option(
@@ -87,6 +69,7 @@ def command(
     channels: tuple[str, ...],
     stream: str | None,
     unit: str | None,
+    rate_hz: float | None,
     bandpass: tuple[float, float],
     notch: float | None,
     reference: Any,
@@ -133,7 +116,7 @@ def command(
         check_place(out)
     except DecoderError as error:
         raise ModelError(str(error)) from None
-    trained = train([load_recording(Path(path)) for path in recordings], settings, each=bar)
+    trained = train([load_recording(path, rate_hz=rate_hz) for path in recordings], settings, each=bar)
     digest = trained.save(out)
     scores = trained.info["scores"]
     result = {
