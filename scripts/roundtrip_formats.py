@@ -83,11 +83,11 @@ def round_trip(path: Path, folder: Path, speed: float) -> list[Row]:
         bci("record", *record, "--out", out, "--wait", 60, "--quiet") as recorder,
     ):  # fmt: skip
         try:
-            finish(recorder, "bci record")
-            finish(sender, "bci stream")
+            for process, what in ((recorder, "bci record"), (sender, "bci stream")):
+                finish(process, what)
         finally:
-            for process in (sender, recorder):
-                process.kill()
+            sender.kill()
+            recorder.kill()
     sent = json.loads(described.read_text())
     return list(compare(path.name, streams, names, sent["shift_s"], out))
 

@@ -80,7 +80,8 @@ def load_recording(path: str | Path, *, rate_hz: float | None = None) -> Recordi
     except RecordingError:  # from the XDF reader, with the path
         raise
     except Exception as error:  # the readers raise whatever a damaged file leads them to
-        reason = (str(error).splitlines() or [""])[0].replace(f" in {path}", "") or type(error).__name__
+        reason = (str(error).splitlines() or [""])[0].split(", please report")[0].replace(f" in {path}", "")
+        reason = reason or type(error).__name__
         kind = suffix + PACKED if is_packed else suffix
         raise SourceError(f"{path}: not a readable {kind} recording ({reason})") from error
     if not any(len(s.stamps_s) for s in streams):
