@@ -7,8 +7,12 @@ import pytest
 
 from bci.errors import ConfigError, SourceError
 from bci.offline.stream import primary_stream
+from bci.signal.gaps import GapDetector
 from bci.sources.files import FORMATS, load_recording
-from tests.helpers.recordings import OPENBCI_MS, OPENBCI_UV, bdf, brainvision, edf, eeglab, fif, gdf, muse, openbci
+from bci.sources.formats.openbci import COUNTER
+from bci.types import Channel, Chunk, RecordedStream, StreamSpec, marker_spec
+from tests.helpers.played import write_xdf
+from tests.helpers.recordings import OPENBCI_MS, OPENBCI_UV, WRITERS, bdf, brainvision, eeglab, gdf, muse, openbci
 
 
 def labelled(stream):
@@ -209,10 +213,25 @@ def test_a_muse_at_another_rate_is_asked_for_it_where_it_is_needed(tmp_path):
     assert told.markers[0].spec.sfreq_hz == 0
 
 
-# --- every format ----------------------------------------------------------------------------------------------------
+# --- XDF -------------------------------------------------------------------------------------------------------------
 
-WRITERS = {".edf": edf, ".bdf": bdf, ".gdf": gdf, ".vhdr": brainvision, ".set": eeglab, "_raw.fif": fif,
-           ".txt": openbci, ".csv": muse}  # fmt: skip
+
+def test_trigger_channels_of_an_xdf_file_without_markers_make_them(tmp_path):
+    stamps_s = 50 + np.arange(8) / 100
+    channels = (Channel("C3", "EEG", "uV"), Channel("TRG", "Trigger"))
+    codes = [0, 0, 3, 3, 0, 300, 301, 0]
+    samples = np.column_stack([np.arange(8), codes]).astype(np.float32)
+    amplifier = RecordedStream(StreamSpec(name="amp", sfreq_hz=100.0, channels=channels), samples, stamps_s)
+    signal, markers = load_recording(write_xdf(tmp_path / "a.xdf", amplifier)).streams
+    assert np.array_equal(signal.samples, samples)
+    assert markers.spec == marker_spec("amp-markers")
+    assert labelled(markers) == {"3": stamps_s[2], "300": stamps_s[5], "301": stamps_s[6]}
+    marked = RecordedStream(marker_spec("marks"), ["a"], stamps_s[:1])
+    streams = load_recording(write_xdf(tmp_path / "b.xdf", amplifier, marked)).streams
+    assert [s.spec.name for s in streams] == ["amp", "marks"]  # they would say it twice
+
+
+# --- every format ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -334,3 +353,16 @@ def test_real_muse_equals_its_repacked_counts(data_dir, name, kind):
     at = np.flatnonzero(z["marker"])
     assert markers.samples == [str(code) for code in z["marker"][at]]
     assert np.array_equal(markers.stamps_s, signal.stamps_s[at])
+
+
+def test_the_counter_of_an_openbci_board_tells_what_was_lost(data_dir):
+    signal = load_recording(data_dir / "streams" / "openbci" / "OpenBCI_GUI-v5-header_first3000lines.txt.xz").signals[0]
+    kept = np.delete(np.arange(len(signal.samples)), slice(1000, 1075))
+    detector = GapDetector(0, 250.0, signal.spec.labels.index(COUNTER), 256)
+    gaps = []
+    for at in range(0, len(kept), 10):
+        rows = kept[at : at + 10]
+        stamps_s = signal.stamps_s[rows]
+        gaps += detector.receive(Chunk(0, at, signal.samples[rows], stamps_s, float(stamps_s[-1])))
+    gaps += detector.finish()
+    assert [(gap.first_index, gap.n) for gap in gaps if gap.verdict == "lost"] == [(1000, 75)]

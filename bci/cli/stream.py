@@ -15,7 +15,7 @@ from bci.cli.common import emit, output_options, progress, rate_option
 @click.argument("recording", type=click.Path())
 @click.option("--name", help="Name of the signal stream (default: as in the recording).")
 @click.option("--stream", "main", metavar="NAME",
-              help="The signal to call that, which sets the pace; default: the largest.")  # fmt: skip
+              help="Which signal --name names and the pace follows (default: the largest).")  # fmt: skip
 @rate_option
 @click.option("--wait", "n_wait", type=click.IntRange(1), is_flag=False, flag_value=1, metavar="[=N]",
               help="Hold until one consumer (or N) reads the signal stream.")  # fmt: skip

@@ -153,12 +153,18 @@ def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
     labels: dict[str, str] = {}
-    for pair in (p for value in pairs for p in value.split(",") if p):
+    for pair in (p for value in pairs for p in _split(value) if p):
         marker, _, name = pair.partition("=")
         if not marker or ("=" in pair and not name):
             raise ConfigError(f"--labels {pair!r}: write MARKER=CLASS, such as T1=left")
         labels[marker] = name or marker
     return labels
+
+
+def _split(value: str) -> list[str]:
+    """At commas, where each part names a marker; a marker such as ``switch,3,0,2`` has commas of its own."""
+    parts = value.split(",")
+    return parts if len({"=" in part for part in parts if part}) == 1 else [value]
 
 
 def _positive(option: str, value: float) -> float:

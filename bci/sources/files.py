@@ -91,8 +91,8 @@ def load_recording(path: str | Path, *, rate_hz: float | None = None) -> Recordi
 
 def _split(path: Path) -> tuple[str, str, bool]:
     """The bare name, the suffix that tells the format, and whether it is packed."""
-    name = path.name.removesuffix(PACKED)
-    is_packed = name != path.name
+    is_packed = path.name.lower().endswith(PACKED)
+    name = path.name[: -len(PACKED)] if is_packed else path.name
     if header := _HEADER_OF.get(Path(name).suffix.lower()):
         raise SourceError(f"{path}: give the header file that belongs to it, {Path(name).with_suffix(header)}")
     suffix = next((s for s in sorted(FORMATS, key=len, reverse=True) if name.lower().endswith(s)), "")
@@ -127,6 +127,7 @@ def _unpacked(path: Path, name: str, suffix: str, format_: Format) -> list[Recor
 
 
 def _with_rate(stream: RecordedStream, rate_hz: float | None) -> RecordedStream:
-    if not rate_hz or stream.spec.sfreq_hz or stream.spec.is_marker_stream or stream.spec.type not in ("EEG", "MEG"):
-        return stream
-    return replace(stream, spec=with_fields(stream.spec, sfreq_hz=rate_hz))
+    spec = stream.spec
+    if rate_hz and not spec.sfreq_hz and not spec.is_marker_stream and spec.type.upper() in ("EEG", "MEG"):
+        return replace(stream, spec=with_fields(spec, sfreq_hz=rate_hz))
+    return stream

@@ -209,3 +209,7 @@ def muse(path: Path, markers: Sequence[str] = ("Marker",), step_s: float = 1 / 2
         lines.append(f"{stamp_s:.3f},{i}.125,-1000.000,999.512,0.488,{-i}.5," + ",".join([str(code)] * len(markers)))
     path.write_text("\n".join(lines) + "\n")
     return stamps_s
+
+
+WRITERS = {".edf": edf, ".bdf": bdf, ".gdf": gdf, ".vhdr": brainvision, ".set": eeglab, "_raw.fif": fif,
+           ".txt": openbci, ".csv": muse}  # fmt: skip

@@ -7,10 +7,8 @@ from bci.__main__ import main
 from bci.types import Channel, RecordedStream, StreamSpec, marker_spec
 from tests.helpers.fault_sender import LABELS, SFREQ_HZ, fitted_model, wave
 from tests.helpers.played import write_xdf
-from tests.helpers.recordings import bdf, brainvision, edf, eeglab, fif, gdf, muse, openbci
+from tests.helpers.recordings import WRITERS, muse
 
-WRITERS = {".edf": edf, ".bdf": bdf, ".gdf": gdf, ".vhdr": brainvision, ".set": eeglab, "_raw.fif": fif,
-           ".txt": openbci, ".csv": muse}  # fmt: skip
 MARKERS = {".edf": "T0, T1", ".bdf": "300, 5", ".gdf": "769, 770", ".vhdr": "Response/R  1, Stimulus/S  7",
            ".set": "rt, square", "_raw.fif": "5, 7, blink", ".txt": "7", ".csv": "1, 2"}  # fmt: skip
 
