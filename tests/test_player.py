@@ -324,7 +324,7 @@ def test_a_recording_of_the_simulated_person_is_a_file_that_plays(tmp_path):
     ("arguments", "code", "says"),
     [
         (["stream", "nothere.edf"], 1, "nothere.edf: cannot be read"),
-        (["stream", "x.txt"], 1, "not a kind of recording"),
+        (["stream", "x.doc"], 1, "not a kind of recording"),
         (["stream", "x.edf", "--speed", "0"], 2, "--speed"),
         (["simulate", "--skill", "2"], 2, "--skill"),
         (["simulate", "--out", "x.xdf"], 2, "--trials"),
