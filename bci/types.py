@@ -63,6 +63,11 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.format == "string" or (self.sfreq_hz == 0.0 and self.type.lower() == "markers")
 
 
+def marker_spec(name: str) -> StreamSpec:
+    """A marker stream as LSL knows it: strings, one channel, no rate."""
+    return StreamSpec(name=name, type="Markers", format="string", channels=(Channel("marker", "Markers"),))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedStream:
     """One stream of a recording: ``samples`` (n, n_channels), or n labels; ``stamps_s`` (n,) as recorded."""
@@ -70,6 +75,11 @@ class RecordedStream:
     spec: StreamSpec
     samples: NDArray[Any] | list[str]
     stamps_s: NDArray[np.float64]
+
+    @property
+    def marker_labels(self) -> list[str]:
+        """Of a marker stream: what each marker says, the number of its first channel where it is numeric."""
+        return self.samples if isinstance(self.samples, list) else [str(row[0]) for row in self.samples]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

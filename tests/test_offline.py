@@ -153,6 +153,35 @@ def test_the_other_decoders_train_and_evaluate_too(decoder, sessions, tmp_path, 
     assert all(sum(t["p"]) == pytest.approx(1) for t in result["trials"])
 
 
+def test_numeric_markers_are_named_by_their_numbers(sessions, trained):
+    def numbered(recording):
+        codes = np.array([[{"left": 1, "right": 2}.get(m, 9)] for m in recording.markers[0].samples], np.int32)
+        spec = msgspec.structs.replace(recording.markers[0].spec, format="int32")
+        markers = RecordedStream(spec, codes, recording.markers[0].stamps_s)
+        return Recording(recording.path, (recording.signals[0], markers), recording.sha256)
+
+    settings = msgspec.structs.replace(SETTINGS, labels={"1": "left", "2": "right"})
+    again = train([numbered(one) for one in sessions[:2]], settings)
+    assert again.info["scores"] == trained.info["scores"]
+    with pytest.raises(ConfigError, match="no marker is called left or right; there are 1, 2, 9"):
+        train([numbered(sessions[0])], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [
+        (("T1=left", "T2=right"), {"T1": "left", "T2": "right"}),
+        (("T1=left,T2=right",), {"T1": "left", "T2": "right"}),
+        (("left,right",), {"left": "left", "right": "right"}),
+        (("switch,3,0,2=a", "switch,3,1,2=b"), {"switch,3,0,2": "a", "switch,3,1,2": "b"}),
+    ],
+)
+def test_markers_with_commas_can_be_named(words, labels):
+    from bci.cli.train import _labels
+
+    assert _labels(words) == labels
+
+
 # --- what cannot be trained, evaluated or found ----------------------------------------------------------------------
 
 
@@ -266,7 +295,7 @@ def test_scores_are_means_over_people_and_abstentions_are_wrong():
 def files(sessions, monkeypatch):
     """The command line reads these instead of files."""
     by_name = {r.path: r for r in sessions}
-    monkeypatch.setattr("bci.sources.files.load_recording", lambda path: by_name[path.name])
+    monkeypatch.setattr("bci.sources.files.load_recording", lambda path, rate_hz=None: by_name[path])
     return list(by_name)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import emit, output_options, progress, rate_option
 
 
 @click.command()
@@ -19,6 +18,7 @@ from bci.cli.common import emit, output_options, progress
 @click.option(
     "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
 )
+@rate_option
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over people.")
 @output_options
 def command(
@@ -28,6 +28,7 @@ def command(
     unit: str | None,
     trigger: str,
     bad_channels: tuple[str, ...],
+    rate_hz: float | None,
     seed: int,
     json_path: str | None,
     quiet: bool,
@@ -48,8 +49,8 @@ def command(
     except DecoderError as error:
         raise ModelError(str(error)) from None
     paths = progress(recordings, "evaluating", total=len(recordings), quiet=quiet)
-    loading = (load_recording(Path(p)) for p in paths)
-    result = evaluate(loaded, loading, stream=stream, unit=unit, trigger=trigger, bad_channels=bad_channels, seed=seed)
+    read = (load_recording(path, rate_hz=rate_hz) for path in paths)
+    result = evaluate(loaded, read, stream=stream, unit=unit, trigger=trigger, bad_channels=bad_channels, seed=seed)
     result = {"model": model, "model_hash": loaded.hash, "decoder": loaded.spec.name, "seed": seed, **result}
     emit(result, _text(result), json_path, quiet)
 

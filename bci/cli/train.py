@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import SeveralValues, emit, output_options, progress, rate_option
 from bci.config import read_config
 from bci.errors import ConfigError, ModelError
-
-_SEVERAL = ("--labels", "--channels", "--bipolar", "--bad")  # options that take all values up to the next option
-
-
-class SeveralValues(click.Command):
-    """Lets ``--labels T1=left T2=right`` stand as people write it: click knows only one value, or a fixed number."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option in front of each of its values."""
-        spread: list[str] = []
-        option = ""
-        for arg in args:
-            if arg.startswith("--"):
-                option = arg if arg in _SEVERAL else ""
-                spread += [] if option else [arg]
-            else:
-                spread += [option, arg] if option else [arg]
-        return super().parse_args(ctx, spread)
 
 
 def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -62,6 +43,7 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
 @click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
+@rate_option
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
 @click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
@@ -98,6 +80,7 @@ def command(
     stream: str | None,
     unit: str | None,
     trigger: str,
+    rate_hz: float | None,
     bandpass: tuple[float, float],
     filter_order: int,
     notch: float | None,
@@ -153,7 +136,7 @@ def command(
         check_place(out)
     except DecoderError as error:
         raise ModelError(str(error)) from None
-    trained = train([load_recording(Path(path)) for path in recordings], settings, each=bar)
+    trained = train([load_recording(path, rate_hz=rate_hz) for path in recordings], settings, each=bar)
     digest = trained.save(out)
     scores = trained.info["scores"]
     result = {
@@ -190,12 +173,18 @@ def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
     labels: dict[str, str] = {}
-    for pair in (p for value in pairs for p in value.split(",") if p):
+    for pair in (p for value in pairs for p in _split(value) if p):
         marker, _, name = pair.partition("=")
         if not marker or ("=" in pair and not name):
             raise ConfigError(f"--labels {pair!r}: write MARKER=CLASS, such as T1=left")
         labels[marker] = name or marker
     return labels
+
+
+def _split(value: str) -> list[str]:
+    """At commas, where each part names a marker; a marker such as ``switch,3,0,2`` has commas of its own."""
+    parts = value.split(",")
+    return parts if len({"=" in part for part in parts if part}) == 1 else [value]
 
 
 def _positive(option: str, value: float) -> float:

@@ -73,7 +73,7 @@ def evaluate(
             scorer.receive(output)
         scorer.finish()
         if not scorer.trials:
-            found = sorted({str(label) for m in recording.markers for label in m.samples})
+            found = sorted({label for m in recording.markers for label in m.marker_labels})
             raise ConfigError(
                 f"{recording.path}: no cue of {', '.join(classes)} (markers {', '.join(labels)}); "
                 f"there are {', '.join(found[:20]) or 'no markers'}"

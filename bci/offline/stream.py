@@ -23,7 +23,7 @@ def primary_stream(recording: Recording, name: str | None = None) -> RecordedStr
     Raises
     ------
     ConfigError
-        There is none, or more than one; the message lists them.
+        There is none, or more than one (the message lists them); or it has no nominal rate.
     """
     signals = [s for s in recording.signals if not s.spec.name.startswith("bci-")]
     listed = ", ".join(f"{s.spec.name!r} ({s.spec.type})" for s in signals) or "none"
@@ -36,6 +36,10 @@ def primary_stream(recording: Recording, name: str | None = None) -> RecordedStr
         raise ConfigError(
             f"{recording.path}: {len(signals)} signal streams{asked} to decode; there are {listed}; "
             "name one by --stream"
+        )
+    if not signals[0].spec.sfreq_hz:
+        raise ConfigError(
+            f"{recording.path}: stream {signals[0].spec.name!r} does not tell its rate; give it by --rate HZ"
         )
     return signals[0]
 
@@ -62,7 +66,7 @@ def play(session: Session, stream: RecordedStream, recording: Recording) -> Iter
     if not len(stream.stamps_s):
         raise SourceError(f"{recording.path}: stream {stream.spec.name!r} holds no samples")
     markers = sorted(
-        (float(t), str(label)) for m in recording.markers for t, label in zip(m.stamps_s, m.samples, strict=True)
+        (float(t), label) for m in recording.markers for t, label in zip(m.stamps_s, m.marker_labels, strict=True)
     )
     detector = GapDetector(session.primary, stream.spec.sfreq_hz)
     samples = np.asarray(stream.samples)

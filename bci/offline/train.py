@@ -159,7 +159,7 @@ def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> N
         named = ", ".join(set(settings.labels.values())) or "no class"
         raise ConfigError(f"--labels names {named}; at least 2 classes are needed, such as T1=left T2=right")
     for recording in recordings if not settings.trigger else ():  # a trigger channel is read on the way
-        found = sorted({str(label) for stream in recording.markers for label in stream.samples})
+        found = sorted({label for stream in recording.markers for label in stream.marker_labels})
         if not found:
             raise ConfigError(f"{recording.path}: it has no markers, so no trial can be cut; train on a cued recording")
         if not set(settings.labels) & set(found):

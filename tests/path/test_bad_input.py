@@ -225,8 +225,11 @@ def test_a_file_of_no_bytes_and_one_of_another_kind(bci, tmp_path):
     text.write_text("C3 itches")
     assert bci("stream", empty) == (1, f"bci: {empty}: the file is empty\n")
     assert bci("replay", empty) == (1, f"bci: {empty} is not an XDF file: it does not start with 'XDF:'\n")
-    kinds = ".edf, .edf.xz, .fif, .fif.gz, .xdf"
-    assert bci("stream", text) == (1, f"bci: {text}: not a kind of recording that is read here ({kinds})\n")
+    expected = "neither a recording of the OpenBCI GUI ('%OpenBCI ...') nor of a Muse ('timestamps,...')"
+    assert bci("stream", text) == (1, f"bci: {text}: {expected}\n")
+    other = text.rename(tmp_path / "notes.doc")
+    kinds = ".edf .bdf .gdf .vhdr .set .fif .fif.gz .xdf .txt .csv; packed as .xz: .edf .bdf .gdf .fif .xdf .txt .csv"
+    assert bci("stream", other) == (1, f"bci: {other}: not a kind of recording that is read here ({kinds})\n")
 
 
 def test_no_such_recording(bci, tmp_path):
