@@ -109,11 +109,9 @@ def live(
     answers = rows[(rows[:, 5] >= 0) & (rows[:, 4] == 0)]
     with np.load(path) as z:
         recorded = np.flatnonzero(z["marker"])
-    # markers are answered once each and come in order; those of the wrong label were never placed
     number, index = answers[:, 5].astype(int), answers[:, 6].astype(int)
     label = np.array([settings.labels[placed[n]["label"]] for n in number])
-    order = {n: i for i, n in enumerate(sorted(n for n, m in placed.items() if m["label"] in settings.labels))}
-    shift = index - recorded[[order[n] for n in number]]
+    shift = index - recorded[np.abs(index[:, None] - recorded).argmin(axis=1)]
     return label, answers[:, 8], shift, len(recorded), report["n_expired"]
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bci.sources.files import marker_spec
 from bci.sources.save import save_xdf
-from bci.types import Channel, RecordedStream, StreamSpec
+from bci.types import Channel, RecordedStream, StreamSpec, marker_spec
 
 CHANNELS = ("TP9", "AF7", "AF8", "TP10", "Right AUX")
 UV_PER_COUNT = 0.48828125

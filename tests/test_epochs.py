@@ -16,7 +16,6 @@ from bci.session import check_swap
 from bci.signal.epochs import EpochGoneError, EpochRing
 from bci.signal.gaps import GapDetector
 from bci.signal.triggers import TriggerChannel
-from bci.sources.files import marker_spec
 from bci.types import (
     Channel,
     Chunk,
@@ -32,6 +31,7 @@ from bci.types import (
     SegmentStarted,
     Step,
     StreamSpec,
+    marker_spec,
 )
 from tests.helpers.rechunk import chunks, cuts
 
