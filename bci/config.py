@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import tomlkit
@@ -37,6 +37,7 @@ class StreamSettings(Section):
     markers: tuple[str, ...] = ()
     also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
     unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")
+    labels: tuple[str, ...] = Field(default=(), description="for a stream that does not name its channels, in order")
     bad_channels: tuple[str, ...] = Field(
         default=(), description="inputs of the model that carry no signal today; rebuilt from the others"
     )
@@ -98,6 +99,24 @@ class RecordingSection(Section):
     planned_s: Positive = Field(default=3600.0, description="duration that free disk space is checked against")
 
 
+class ExpectSection(Section):
+    """A stream that the session needs, and what it must be. ``[[expect]]``, once a stream."""
+
+    name: str = ""
+    type: str = ""
+    source_id: str = ""
+    need: Literal["critical", "optional"] = "critical"
+    sfreq_hz: Positive | None = None
+    channels: tuple[str, ...] | None = Field(default=None, description="all labels, in order")
+    unit: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _says_which(self) -> ExpectSection:
+        if not (self.name or self.type or self.source_id):
+            raise ValueError("which stream is expected? give name, type or source_id")
+        return self
+
+
 class SessionConfig(Section):
     """A whole session."""
 
@@ -106,6 +125,7 @@ class SessionConfig(Section):
     gate: GateSection = GateSection()
     devices: DeviceSection = DeviceSection()
     recording: RecordingSection = RecordingSection()
+    expect: tuple[ExpectSection, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _release_below_threshold(self) -> SessionConfig:
@@ -161,7 +181,9 @@ def _line(error: Any) -> str:
 def _keys(section: tuple[Any, ...]) -> list[str]:
     model: Any = SessionConfig
     for name in section:
-        model = model.model_fields[name].annotation
+        if isinstance(name, str):  # a number counts the tables of one name
+            model = model.model_fields[name].annotation
+            model = get_args(model)[0] if get_args(model) else model
     return list(model.model_fields)
 
 

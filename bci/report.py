@@ -36,6 +36,7 @@ def live_report(
             for s, n in zip(engine.sources, counts.n_samples, strict=True)
         ],
         "gaps": [msgspec.to_builtins(g) for g in counts.gaps],
+        "preflight": [msgspec.to_builtins(f) for f in engine.findings],
         "troubles": list(counts.troubles),
         "recorder": engine.recorder.trouble() or "ok",
         "n_unrecorded": recorded.n_lost,
@@ -128,7 +129,8 @@ def _latency(r: dict[str, Any]) -> list[str]:
 
 
 def _troubles(r: dict[str, Any]) -> list[str]:
-    said = list(r.get("troubles", ()))
+    said = [f"{f['stream']}: {f['text']}" for f in r.get("preflight", ()) if f["level"] != "ok"]
+    said += r.get("troubles", ())
     for key, what in (("n_unrecorded", "NOT recorded"), ("n_unconfirmed", "perhaps not recorded")):
         said += [f"{n} samples of {name!r} {what}" for name, n in r.get(key, {}).items()]
     if len(r.get("recording_parts", ())) > 1:

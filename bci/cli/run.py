@@ -48,6 +48,7 @@ from bci.errors import ConfigError
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
 @click.option("--subject", metavar="ID", help="Whose session it is.")
 @click.option("--resume", is_flag=True, help="Go on in the same folder after a crash, disarmed.")
+@click.option("--preflight-only", is_flag=True, help="Only look at the streams, for their first second, and say it.")
 @click.option("--seconds", type=float, metavar="S", help="End after this long.")
 @output_options
 def command(**options: Any) -> None:
@@ -63,8 +64,14 @@ def command(**options: Any) -> None:
     from bci.host.realtime import limit_threads
 
     limit_threads()
-    config = _config(options)
-    from bci.live import run_live  # heavy: liblsl, numpy, the decoder
+    config = _config(options, is_preflight=options["preflight_only"])
+    from bci.live import preflight, run_live  # heavy: liblsl, numpy, the decoder
+
+    if options["preflight_only"]:
+        findings = preflight(config)
+        lines = [{"level": f.level, "stream": f.stream, "text": f.text} for f in findings]
+        emit({"findings": lines}, "\n".join(map(str, findings)), options["json_path"], options["quiet"])
+        raise SystemExit(any(f.level == "fail" for f in findings))
 
     result = run_live(
         config,
@@ -80,7 +87,7 @@ def command(**options: Any) -> None:
         raise result.error
 
 
-def _config(options: dict[str, Any]) -> SessionConfig:
+def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     stream = {
         key: options[key]
         for key in (
@@ -105,7 +112,7 @@ def _config(options: dict[str, Any]) -> SessionConfig:
     }
     path = options["config_path"]
     config = read_config(path, overrides) if path else parse_config("", overrides, where="options")
-    if not config.model.path:
+    if not config.model.path and not is_preflight:
         raise ConfigError("no model: give --model DIR, or model.path in session.toml; `bci train` makes one")
     chosen = [config.stream.name, config.stream.type, config.stream.source_id, config.stream.recording]
     if not any(chosen):

@@ -21,6 +21,7 @@ from bci.host.books import Books, Counts, Stopwatch
 from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
 from bci.ports import END_MARKER, Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
+from bci.preflight import Finding, FirstLook
 from bci.scoring import Scorer
 from bci.session import HopModel, Session, check_swap
 from bci.signal.gaps import GapDetector
@@ -72,6 +73,8 @@ class Engine:
         Already started; the engine closes them in order: sources, devices (neutral), recorder.
     stopwatch
         Whose ``mark`` was given to the session.
+    first_look, findings
+        The preflight: who judges the first second, and what was noticed before.
     now_s
         The LSL clock.
     """
@@ -92,11 +95,15 @@ class Engine:
         metadata: str = "",
         arm: bool = False,
         seconds: float | None = None,
+        first_look: FirstLook | None = None,
+        findings: Sequence[Finding] = (),
     ):
         self.session, self.pipelines, self.sources = session, pipelines, list(sources)
         self.recorder, self.devices, self.inbox, self.scorer = recorder, devices, inbox, scorer
         self.now_s, self.seconds = now_s, seconds
         self.stopwatch = stopwatch
+        self.findings = list(findings)  # of the preflight
+        self._first_look = first_look
         self.counts = Counts([0] * len(self.sources))
         self.books = Books(recorder, [s.spec for s in self.sources], session.pipeline.classes, metadata)
         self.error: Exception | None = None
@@ -195,6 +202,8 @@ class Engine:
     def _samples(self, number: int, pulled: Pulled) -> None:
         first = self.counts.n_samples[number]
         self.books.raw(number, pulled)
+        if self._first_look is not None:
+            self._look(self._first_look, number, pulled)
         chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
         self.counts.n_samples[number] = first + chunk.n
         if detector := self._detectors[number]:
@@ -203,6 +212,15 @@ class Engine:
         self._issue(chunk)
         if number == 0:
             self.stopwatch.arrived(first + chunk.n - 1, pulled.arrival_s, self._dequeued_s)
+
+    def _look(self, look: FirstLook, number: int, pulled: Pulled) -> None:
+        """The first second of a stream is judged as it passes."""
+        for finding in look.take(number, pulled.samples, pulled.stamps_s):  # type: ignore[arg-type]
+            self.findings.append(finding)
+            if finding.level == "fail":
+                raise SourceError(f"stream {finding.stream!r}: {finding.text}")
+        if look.is_done:
+            self._first_look = None
 
     def _markers(self, number: int, pulled: Pulled) -> None:
         self.books.raw(number, pulled)

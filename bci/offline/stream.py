@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 import msgspec
 import numpy as np
 
 from bci.errors import ConfigError, SourceError
+from bci.preflight import names_channels
 from bci.session import Session, advance
 from bci.signal.gaps import GapDetector
 from bci.types import Chunk, Marker, OutputEvent, RecordedStream, Recording, StreamSpec
@@ -50,6 +51,26 @@ def with_unit(spec: StreamSpec, unit: str | None) -> StreamSpec:
         return spec
     channels = tuple(c if c.unit else msgspec.structs.replace(c, unit=unit) for c in spec.channels)
     return msgspec.structs.replace(spec, channels=channels)
+
+
+def with_labels(spec: StreamSpec, labels: Sequence[str]) -> StreamSpec:
+    """Name the channels of a stream that does not name them, in order.
+
+    Raises
+    ------
+    ConfigError
+        They are not as many, or the stream names its channels itself.
+    """
+    if not labels:
+        return spec
+    if names_channels(spec):
+        raise ConfigError(
+            f"stream.labels: stream {spec.name!r} names its channels itself ({', '.join(spec.labels[:6])}); drop labels"
+        )
+    if len(labels) != len(spec.channels):
+        raise ConfigError(f"stream.labels names {len(labels)} channels, stream {spec.name!r} has {len(spec.channels)}")
+    named = [msgspec.structs.replace(c, label=label) for c, label in zip(spec.channels, labels, strict=True)]
+    return msgspec.structs.replace(spec, channels=tuple(named))
 
 
 def play(session: Session, stream: RecordedStream, recording: Recording) -> Iterator[OutputEvent]:

@@ -109,8 +109,8 @@ def test_no_such_stream(run, unique_name):
     with sender(f"{unique_name}-other"):
         code, said = run("--wait", 0.5)
     assert code == 1
-    expected = f"bci: no LSL stream with name '{unique_name}' within 0.5 s; visible now: '{unique_name}-other'\n"
-    assert said == expected
+    expected = f"bci: no LSL stream with name '{unique_name}' within 0.5 s; visible now: '{unique_name}-other'"
+    assert said == f"{expected}; there is '{unique_name}-other': if that is meant, ask for it by this name\n"
 
 
 def test_two_streams_of_that_name(run, unique_name):
@@ -389,7 +389,7 @@ def test_a_place_for_a_recording_that_cannot_be_written(bci, unique_name, tmp_pa
         ("[gate]\nthreshold = 2\n", "gate.threshold = 2: input should be less than 1"),
         (
             "gait = 1\n",
-            "unknown key gait = 1; allowed in this section: stream, model, gate, devices, recording",
+            "unknown key gait = 1; allowed in this section: stream, model, gate, devices, recording, expect",
         ),
         ("stream = 3\n", "stream = 3: input should be a valid dictionary or instance of StreamSettings"),
     ],
