@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,8 @@ from bci.report.facts.streams import stamp_quality
 from bci.report.facts.verdicts import verdicts_text
 from bci.report.write import session_report
 from tests.helpers.fault_sender import fitted_model
+from tests.helpers.pages import problems as problems_of_page
+from tests.helpers.pages import text_of
 from tests.helpers.recorded import Run, with_channels
 
 TOML = '[gate]\nthreshold = 0.6\ndwell_s = 0.06\nrefractory_s = 0.2\n[devices]\nurls = ["udp://127.0.0.1:9"]\n'
@@ -338,6 +341,41 @@ def test_few_and_many_channels(n_channels, tmp_path):
     assert len(report["signal"]["channels"]) == n_channels
     assert [c["problems"] for c in report["signal"]["channels"]] == [[]] * n_channels
     assert report["signal"]["channels"][1]["amplitude"] == pytest.approx(10, rel=0.2)
+
+
+def test_channels_that_are_bad_in_every_way(tmp_path):
+    from bci.bench.latency import linear_model
+
+    linear_model(tmp_path / "model", 7, 250.0, 25)
+    spec, noise = with_channels(8)
+    units = ("uV",) * 7 + ("furlong",)
+    channels = tuple(msgspec.structs.replace(c, unit=u) for c, u in zip(spec.channels, units, strict=True))
+
+    def signal(first, n):
+        x = noise(first, n).copy()
+        t_s = np.arange(first, first + n) / 250.0
+        x[:, 1] = 5.0
+        x[:, 2] = np.where(t_s % 1 < 0.3, 300.0, np.minimum(x[:, 2], 299))
+        x[:, 3] = np.nan
+        x[:, 4] += 30 * np.sin(2 * np.pi * 50 * t_s)
+        x[:, 5] *= 30
+        x[:, 6] /= 30
+        x[:, 7] = 7.0
+        return x
+
+    spec = msgspec.structs.replace(spec, channels=channels)
+    run = Run(tmp_path / "ses", tmp_path / "model", spec=spec, signal=signal)
+    run.play(5.0)
+    run.end()
+    report, html = session_report(SessionFolder(tmp_path / "ses"))
+    found = report["signal"]
+    assert [c["problems"] for c in found["channels"]] == [
+        [], ["flat"], ["saturated"], ["no numbers"], ["mains hum"], ["much larger than the others"],
+        ["much smaller than the others"], ["flat"],
+    ]  # fmt: skip
+    assert found["mains_hz"] == 50.0
+    assert "1 of 8 channels without a problem" in text_of(html)
+    assert problems_of_page(html) == []
 
 
 def test_a_session_that_ended_before_anything_came(model, tmp_path):

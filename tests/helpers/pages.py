@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 OUTSIDE = re.compile(r"^\s*(?:https?:|ftp:|file:|javascript:|//)|url\(|@import|data:", re.IGNORECASE)
@@ -84,3 +87,19 @@ def text_of(html):
 def headings(html):
     """The parts of a page."""
     return [re.sub(r"<[^>]+>", "", h) for h in re.findall(r"<section><h2>(.*?)</h2>", html)]
+
+
+FULLER = {"recording", "recording_parts", "streams", "gaps"}  # keys that say more in report.json
+
+
+def reported(session: Path, told: dict[str, Any], is_whole: bool = True) -> dict[str, Any]:
+    """The report in a session's folder, its page checked; of a whole recording with the numbers that the run told."""
+    report = json.loads((session / "report.json").read_text())
+    html = (session / "report.html").read_text()
+    assert problems(html) == []
+    assert report["verdicts"][0]["text"].split(".")[0].replace("\u00a0", " ") in text_of(html)
+    if is_whole:
+        same = (told.keys() & report.keys()) - FULLER
+        assert len(same) > 25
+        assert {key: report[key] for key in same} == {key: told[key] for key in same}
+    return report

@@ -14,6 +14,7 @@ from bci.units import UNITS, flat_threshold
 
 MAX_SECONDS = 300  # so many seconds, spread evenly, tell as much as all of them
 MIN_HZ = 8.0
+TINY = 1e-30  # where the unit is not known, only what does not move at all is flat
 SOME = 0.01  # of the time: more is worth a word
 HUM = 0.5  # of the amplitude: then the mains is most of what is seen
 APART = 5.0  # times larger or smaller than the median channel of its kind
@@ -30,7 +31,7 @@ def channels(runs: Sequence[RunRecord]) -> dict[str, Any]:
         return {"n_seconds": 0, "mains_hz": None, "channels": []}
     alike = [r for r in runs if r.streams and _shape(r) == (first.labels, first.sfreq_hz)]
     n_seconds = sum(len(r.streams[0].stamps_s) for r in alike) / first.sfreq_hz
-    flat = np.array([flat_threshold(c.unit) if c.unit in UNITS else 0.0 for c in first.channels], np.float32)
+    flat = np.array([flat_threshold(c.unit) if c.unit in UNITS else TINY for c in first.channels], np.float32)
     survey = Survey(len(first.channels), first.sfreq_hz, flat, stride=max(1, int(n_seconds // MAX_SECONDS)))
     for run in alike:
         for _, samples in run.samples(run.streams[0]):
@@ -50,24 +51,26 @@ def _described(specs: Sequence[Channel], survey: Survey) -> dict[str, Any]:
     )  # fmt: skip
     line = survey.line()
     hum = np.full(len(specs), np.nan) if line is None else line[1]
+    peers: dict[tuple[str, str], list[float]] = {}
+    for channel, value, flat in zip(specs, amplitude, is_flat, strict=True):
+        if np.isfinite(value) and flat < 0.5:
+            peers.setdefault((channel.type.upper(), channel.unit), []).append(float(value))
     rows = []
     for i, channel in enumerate(specs):
-        kind = (channel.type.upper(), channel.unit)
-        peers = [amplitude[k] for k, c in enumerate(specs) if (c.type.upper(), c.unit) == kind and is_flat[k] < 0.5]
-        rows.append(
-            {
-                "label": channel.label,
-                "type": channel.type,
-                "unit": channel.unit,
-                "position_m": None if channel.position_m is None else list(channel.position_m),
-                "amplitude": float(amplitude[i]),
-                "line_noise": float(hum[i]),
-                "share_flat": float(is_flat[i]),
-                "share_saturated": float(is_stuck[i]),
-                "share_missing": float(is_missing[i]),
-            }
-        )
-        rows[-1]["problems"] = problems(rows[-1], float(np.nanmedian(peers)) if len(peers) > 2 else None)
+        row: dict[str, Any] = {
+            "label": channel.label,
+            "type": channel.type,
+            "unit": channel.unit,
+            "position_m": None if channel.position_m is None else list(channel.position_m),
+            "amplitude": float(amplitude[i]),
+            "line_noise": float(hum[i]),
+            "share_flat": float(is_flat[i]),
+            "share_saturated": float(is_stuck[i]),
+            "share_missing": float(is_missing[i]),
+        }
+        alike = peers.get((channel.type.upper(), channel.unit), [])
+        row["problems"] = problems(row, float(np.median(alike)) if len(alike) > 2 else None)
+        rows.append(row)
     return {"n_seconds": survey.n_seconds, "mains_hz": None if line is None else line[0], "channels": rows}
 
 
