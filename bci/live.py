@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from bci.build import (
 from bci.config import ExpectSection, SessionConfig, to_toml
 from bci.control.gate import with_threshold
 from bci.devices import make_device
-from bci.errors import ConfigError, RecordingError, RolandicError, SourceError
+from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
 from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
@@ -35,7 +36,7 @@ from bci.offline.stream import with_labels, with_unit
 from bci.ports import Pulled, Source
 from bci.preflight import LOOK_S, Finding, FirstLook, fits, mismatches, remarks
 from bci.recording.folder import SessionFolder, check_free_space, next_part
-from bci.report import live_report, report_text
+from bci.report.text import live_report, report_text
 from bci.scoring import Scorer
 from bci.session import HopModel, check_swap
 from bci.types import Control, StreamSpec
@@ -133,12 +134,40 @@ def run_live(
     error = None if engine.error is None else _explained(engine.error, folder)
     if error is None and (trouble := recorder.trouble()):
         error = RecordingError(f"the recording is not whole: {trouble}")
-    report = live_report(engine, model, pipeline, recorder.report(), model_path=config.model.path)
+    told = live_report(engine, model, pipeline, recorder.report(), model_path=config.model.path)
     try:
-        folder.write(folder.path / f"report{part}.json", json.dumps(report, indent=2, default=str) + "\n")
+        folder.write(folder.path / f"run{part}.json", json.dumps(told, indent=2, default=str) + "\n")
     except RolandicError as problem:  # a full disk; the report is shown all the same
         error = error or problem
-    return LiveResult(report, report_text(report), error)
+    return LiveResult(told, f"{report_text(told)}\n{'report':<16}{_make_page(folder)}", error)
+
+
+def _make_page(folder: SessionFolder) -> str:
+    """The session's report, from what is on disk. All is neutral and closed; a failure here is a line of text."""
+    from bci.report.write import write_session_report
+
+    with interruptible():
+        try:
+            write_session_report(folder)
+            return str(folder.report_page)
+        except KeyboardInterrupt:
+            why = "interrupted"
+        except Exception as error:
+            why = one_line(error)
+    return f"not made ({why}); make it by: bci report {folder.path}"
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends what is inside: there is no session left that it would have to end in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _explained(error: Exception, folder: SessionFolder) -> RolandicError:
@@ -315,7 +344,11 @@ class ControlHandler:
 
     def receive(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer one request; runs in the control socket's thread."""
-        action, value = str(message.get("action", "")), str(message.get("value", ""))
+        # what is no text (a lone surrogate, from a terminal of another encoding) could not be written down
+        action, value, by = (
+            str(message.get(key, default)).encode("utf-8", "replace").decode()
+            for key, default in (("action", ""), ("value", ""), ("by", "control socket"))
+        )
         try:
             if action == "swap":
                 self._swap_error = ""
@@ -325,7 +358,7 @@ class ControlHandler:
             elif action in self.ACTIONS:
                 if action == "threshold":
                     with_threshold(self._engine.session.settings, float(value))
-                self._inbox.put(Control(action, value=value, by=str(message.get("by", "control socket"))))  # type: ignore[arg-type]
+                self._inbox.put(Control(action, value=value, by=by))  # type: ignore[arg-type]
             else:
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
         except (CheckpointError, RolandicError, ValueError) as error:

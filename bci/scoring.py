@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,11 @@ class Scorer:
             self._marker(output)
         elif isinstance(output, Command):
             self._command(output)
+
+    @property
+    def cued(self) -> str | None:
+        """The class that is cued now."""
+        return None if self._cued is None else self._cued.label
 
     def _marker(self, marker: MarkerPlaced) -> None:
         label = self.labels.get(marker.label)
@@ -201,3 +206,21 @@ class Scorer:
                 "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(self.classes), self.decide_at_s, chance),
             }
         return result
+
+
+def join(scorers: Sequence[Scorer]) -> Scorer:
+    """One tally of the runs of a session, each of which was finished; they must know the same classes."""
+    first = scorers[0]
+    total = Scorer(first.classes, first.labels, first.decide_at_s, first.sfreq_hz, first_stamp_s=0.0)
+    for one in scorers:
+        total.trials += one.trials
+        total.n_predictions += one.n_predictions
+        total.n_trusted += one.n_trusted
+        total.n_commands += one.n_commands
+        total.n_false_commands += one.n_false_commands
+        total.n_sent += one.n_sent
+        total.time_to_command_s += one.time_to_command_s
+        total.last_stamp_s += 60 * one.minutes
+        for reason, n in one.refusals.items():
+            total.refusals[reason] = total.refusals.get(reason, 0) + n
+    return total

@@ -98,7 +98,7 @@ class Session:
     max_fill_s
         A loss up to this long is filled by holding the last sample; a longer one starts a new segment.
     trigger
-        Number of the channel whose changes are markers, if there is one.
+        Number of the channel whose changes are markers, if there is one; markers come from it alone then.
     mark
         Called with the name of each stage as it ends, for the latency ledger; it cannot change an output.
     """
@@ -317,6 +317,8 @@ class Session:
         return [health]
 
     def _on_marker(self, marker: Marker) -> list[OutputEvent]:
+        if self._trigger is not None:  # readers of files make markers of the same channel: every cue would come twice
+            return []
         clock = self._marker_clocks.get(marker.stream)
         stamp_s = clock.at(marker.stamp_s) if clock else marker.stamp_s
         placed = self.timeline.place(stamp_s)

@@ -36,7 +36,8 @@ def main() -> None:
     bci("train", "calibration.xdf", *labels, "--decoder", "bandpower", "--out", "model")
     run = ["--recording", "live.xdf", "--model", "model", "--session", SESSION, "--arm", "--device", "null:"]
     bci("run", *run, "--threshold", "0.7")
-    for extra in ("calibration.xdf", "live.xdf"):
+    report = (f"{SESSION}/report.json", f"{SESSION}/report.html")  # `bci report` makes them from the rest
+    for extra in ("calibration.xdf", "live.xdf", *report):
         (FOLDER / extra).unlink()
     shutil.rmtree(FOLDER / "model")
     done = subprocess.run(

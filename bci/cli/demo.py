@@ -111,7 +111,7 @@ def _offline(person: dict[str, Any], n_trials: int, model: Path) -> tuple[Any, s
     from bci.build import build_session, fit_to_stream, load
     from bci.config import SessionConfig
     from bci.offline.stream import play
-    from bci.report import replay_report, report_text
+    from bci.report.text import replay_report, report_text
     from bci.scoring import Scorer
     from bci.sources.simulated import SimulatedPerson
 

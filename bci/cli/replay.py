@@ -49,7 +49,7 @@ def command(
     from bci.build import open_recorded
     from bci.recording.folder import parts
     from bci.recording.replay import compare, rechunked, recorded_events, replay, replay_otherwise
-    from bci.report import replay_report, report_text
+    from bci.report.text import replay_report, report_text
     from bci.scoring import Scorer
     from bci.types import Control, Gap
 

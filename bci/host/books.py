@@ -168,15 +168,25 @@ class Stopwatch:
         while len(self._arrivals) > 1 and self._arrivals[0][0] < prediction.sample_index:
             self._arrivals.popleft()
         _, arrival_s, dequeued_s = self._arrivals[0]
-        filtered_s, decoded_s, gated_s = self._marks["filtered"], self._marks["decoded"], self._marks["gated"]
-        record = self.ledger.record
-        record("arrival", arrival_s - prediction.stamp_s)
-        record("dequeued", dequeued_s - arrival_s)
-        record("filtered", filtered_s - dequeued_s)
-        record("decoded", decoded_s - filtered_s)
-        record("gated", gated_s - decoded_s)
-        record("own", gated_s - arrival_s)
-        record("total", gated_s - prediction.stamp_s)
-        if sent_s:
-            record("sent", sent_s - gated_s)
-        return (prediction.hop, prediction.stamp_s, arrival_s, dequeued_s, filtered_s, decoded_s, gated_s, sent_s)
+        marks = self._marks
+        row = (
+            prediction.hop, prediction.stamp_s, arrival_s, dequeued_s,
+            marks["filtered"], marks["decoded"], marks["gated"], sent_s,
+        )  # fmt: skip
+        record_row(self.ledger, row)
+        return row
+
+
+def record_row(ledger: LatencyLedger, row: Sequence[float]) -> None:
+    """Count a row of ``bci-latency``: each stage from the end of the one before it, and the sums of several."""
+    _, stamp_s, arrival_s, dequeued_s, filtered_s, decoded_s, gated_s, sent_s = row
+    record = ledger.record
+    record("arrival", arrival_s - stamp_s)
+    record("dequeued", dequeued_s - arrival_s)
+    record("filtered", filtered_s - dequeued_s)
+    record("decoded", decoded_s - filtered_s)
+    record("gated", gated_s - decoded_s)
+    record("own", gated_s - arrival_s)
+    record("total", gated_s - stamp_s)
+    if sent_s:
+        record("sent", sent_s - gated_s)

@@ -49,6 +49,10 @@ class Histogram:
                 return min(MIN_S * _GROWTH ** (i + 0.5), self.max_s)
         return self.max_s
 
+    def buckets(self) -> list[tuple[float, int]]:
+        """(middle in s, count) of every bucket that holds something, in order: for a figure."""
+        return [(MIN_S * _GROWTH ** (i + 0.5), count) for i, count in enumerate(self._counts) if count]
+
 
 class LatencyLedger:
     """One histogram a stage."""

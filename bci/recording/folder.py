@@ -104,8 +104,13 @@ class SessionFolder:
 
     @property
     def report(self) -> Path:
-        """What came of the session."""
+        """What came of the session, made from everything else in the folder."""
         return self.path / "report.json"
+
+    @property
+    def report_page(self) -> Path:
+        """The same for people."""
+        return self.path / "report.html"
 
     def model(self, model_hash: str) -> Path:
         """The folder of a model that was used."""

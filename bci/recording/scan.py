@@ -91,7 +91,7 @@ def scan(data: bytes | mmap.mmap) -> Scan:
 
 
 def _chunk_at(data: bytes | mmap.mmap, at: int, streams: dict[int, StreamAt]) -> ChunkAt:
-    n, body = _varlen(data, at)
+    n, body = read_varlen(data, at)
     end = body + n
     if n < 2 or end > len(data):
         raise _DamagedError
@@ -132,7 +132,7 @@ def _demand(is_so: bool) -> None:
         raise _DamagedError
 
 
-def _varlen(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
+def read_varlen(data: bytes | mmap.mmap, at: int) -> tuple[int, int]:
     """A number of variable length, and where it ends."""
     size = data[at] if at < len(data) else 0
     if size not in (1, 4, 8) or at + 1 + size > len(data):
@@ -159,12 +159,12 @@ def _read_header(xml: bytes) -> StreamAt:
 
 def _check_samples(data: bytes | mmap.mmap, at: int, end: int, stream: StreamAt) -> int:
     """The number of samples, after making sure that they fill the chunk exactly."""
-    n, at = _varlen(data, at)
+    n, at = read_varlen(data, at)
     if stream.format == "string":
         for _ in range(n):
             at = _after_stamp(data, at)
             for _ in range(stream.n_channels):
-                length, at = _varlen(data, at)
+                length, at = read_varlen(data, at)
                 at += length
                 _demand(at <= end)
     else:
@@ -191,7 +191,7 @@ def _resume(data: bytes | mmap.mmap, at: int, streams: dict[int, StreamAt]) -> i
     following = at
     with contextlib.suppress(_DamagedError):
         while following < len(data):
-            n, body = _varlen(data, following)
+            n, body = read_varlen(data, following)
             following = body + n
             if _is_whole(data, following, streams):
                 return following

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _N_PARTS = 10  # a second, in tenths
-_STUCK = 0.1  # this part of the second
+STUCK = 0.1  # this part of the second
 
 
 class ChannelQuality:
@@ -36,7 +36,7 @@ class ChannelQuality:
         shape = (self._n_parts, n_channels)
         self._high, self._low = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
         self._n_high, self._n_low = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        self._n_stuck = _STUCK * self._n_parts * self._part.shape[1]
+        self._n_stuck = STUCK * self._n_parts * self._part.shape[1]
         self.start()
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bci.recording.scan import Tag, scan
 from tests.helpers.live import assert_nothing_missing, bci, session
+from tests.helpers.pages import reported
 
 
 def footers(path):
@@ -55,6 +56,10 @@ def test_resumed_after_a_kill_in_the_next_part_and_disarmed(live):
     assert_nothing_missing(live.streams(1)["raw"].samples[:, 0])
     assert live.verify(part=1)["n_commands"] == live.report()["n_commands"] >= 2
     assert live.errors == ""
+    made = reported(live.folder, live.report(), is_whole=False)
+    assert [run["ended_because"] for run in made["runs"]] == [None, "stopped by the user"]
+    assert "1 run broke off" in made["verdicts"][0]["text"].replace("\u00a0", " ")
+    assert len(made["commands"]) == made["n_commands"] > live.report()["n_commands"]
 
 
 def test_stopped_for_a_moment_while_armed(live):

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.helpers.live import assert_nothing_missing, bci
+from tests.helpers.pages import reported
 
 
 def test_killed_while_armed(live):
@@ -29,6 +30,10 @@ def test_killed_while_armed(live):
     n_missing = int(second[0] - first[-1]) - 1
     assert 0 <= n_missing <= report["n_unconfirmed"].get(live.name, 0)
     assert n_missing <= 2 * 250  # flushed every half second
+    made = reported(live.folder, report, is_whole=False)
+    assert made["n_samples"] == report["n_samples"]
+    assert made["streams"][0]["n_recorded"] == len(first) + len(second)
+    assert "The recorder was restarted once." in made["verdicts"][0]["text"].replace("\u00a0", " ")
     assert report["n_unrecorded"] == {}
     assert report["n_samples"] == len(first) + n_missing + len(second)
     live.verify(part=0)  # the second part begins in the middle of the events: it can be read, not replayed
@@ -80,6 +85,9 @@ def test_disk_full_to_the_end(live):
     assert code == 1
     assert live.errors.count("\n") == 1
     assert "could not be written" in live.errors
+    made = reported(live.folder, report, is_whole=False)  # the limit was the recorder's alone
+    assert made["verdicts"][0]["level"] == "bad"
+    assert made["n_unconfirmed"] == report["n_unconfirmed"]
 
 
 def test_stands_still_and_comes_back(live):

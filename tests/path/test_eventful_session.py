@@ -12,6 +12,7 @@ import pytest
 from bci.recording.xdf import read_xdf
 from bci.sources.simulated import SimulatedPerson
 from bci.types import Control, Gap, Numbered, Swap
+from tests.helpers.pages import reported
 
 
 def _train(folder, decoder, seed):
@@ -78,6 +79,13 @@ def test_an_eventful_session_replays_bit_for_bit(seconds, models, tmp_path, uniq
     assert {"arm", "disarm", "note"} <= {e.action for e in events if isinstance(e, Control)}
     assert result["n_segments"] >= 3
     assert result["n_commands"] > (20 if seconds > 60 else 2)
+
+    made = reported(session, result)
+    assert made["decoder_info"]["n_swaps"] == 1
+    assert [g["verdict"] for g in made["gaps"] if g["is_primary"]] == [
+        g.verdict for g in verdicts if g.verdict != "open"
+    ]
+    assert made["verdicts"][0]["level"] == "bad"
 
     for options in ((), ("--rechunk", 1), ("--rechunk", 2)):
         replayed = _bci("replay", session, "--verify", *options, "--json", "-")

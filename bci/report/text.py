@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bci.host.engine import Engine
-from bci.host.recorder import RecorderReport
-from bci.pipeline import Pipeline
-from bci.scoring import Scorer
-from decoders.checkpoint import Model
+if TYPE_CHECKING:
+    from bci.host.engine import Engine
+    from bci.host.recorder import RecorderReport
+    from bci.pipeline import Pipeline
+    from bci.scoring import Scorer
+    from decoders.checkpoint import Model
 
 
 def live_report(
@@ -118,7 +119,7 @@ def _latency(r: dict[str, Any]) -> list[str]:
         if row is None or row["p50"] is None:
             continue
         lines.append(
-            f"  {_STAGES.get(stage, stage):<14}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max"))
+            f"  {STAGE_NAMES.get(stage, stage):<14}" + "".join(f"{row[k]:8.2f}" for k in ("p50", "p95", "p99", "max"))
         )
     if r.get("age_ms"):
         age = r["age_ms"]
@@ -140,7 +141,7 @@ def _troubles(r: dict[str, Any]) -> list[str]:
     return [f"{'trouble' if n == 0 else '':<16}{line}" for n, line in enumerate(said)]
 
 
-_STAGES = {
+STAGE_NAMES = {
     "arrival": "to arrival",
     "dequeued": "waiting",
     "filtered": "filters",

@@ -1,0 +1,1 @@
+"""What a report says: numbers and verdicts, from what lies in a session's folder."""
