@@ -15,6 +15,7 @@ import tomlkit
 from pydantic import Field
 
 from bci.errors import ConfigError
+from bci.types import StreamSpec
 
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -36,10 +37,14 @@ class StreamSettings(Section):
     markers: tuple[str, ...] = ()
     also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
     unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")
+    bad_channels: tuple[str, ...] = Field(
+        default=(), description="inputs of the model that carry no signal today; rebuilt from the others"
+    )
     wait_s: Positive = 10.0
     silence_s: Positive | None = None
     reconnect_s: Positive = 30.0
     max_fill_s: Annotated[float, Field(ge=0, le=1)] = 0.1
+    trigger_channel: str = Field(default="", description="label of a channel whose changes are markers")
     counter_channel: str = Field(default="", description="label of a channel that counts samples")
     counter_modulo: Annotated[int, Field(ge=2)] | None = Field(default=None, description="where it wraps to 0")
 
@@ -53,8 +58,12 @@ class ModelSettings(Section):
     reference: str | None = None
     bandpass_hz: tuple[float, float] | None = None
     notch_hz: Positive | None = None
+    clip: Positive | None = None
     window_s: Positive | None = None
     hop_s: Positive | None = None
+    lock_to: tuple[str, ...] = Field(
+        default=(), description='more markers that an epoch model answers, beside those it was trained with; "*": all'
+    )
 
 
 class GateSection(Section):
@@ -64,7 +73,9 @@ class GateSection(Section):
     release: Probability | None = Field(
         default=None, description="hysteresis: a dwell ends below this; default 0.8 x threshold"
     )
-    dwell_s: Annotated[float, Field(ge=0)] = 0.5
+    dwell_s: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="how long a class must be held; default 0.5, or 0 for a model that answers markers"
+    )
     refractory_s: Annotated[float, Field(ge=0)] = 1.0
     max_age_s: Positive = 0.5
     ttl_ms: Positive = 300.0
@@ -157,3 +168,18 @@ def _keys(section: tuple[Any, ...]) -> list[str]:
 def to_toml(config: SessionConfig) -> str:
     """The configuration as resolved, as the session folder keeps it; settings without a value are left out."""
     return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def channel_index(spec: StreamSpec, key: str, label: str) -> int | None:
+    """The channel that a setting names; None where it names none.
+
+    Raises
+    ------
+    ConfigError
+        The stream has no such channel.
+    """
+    if not label:
+        return None
+    if label not in spec.labels:
+        raise ConfigError(f"{key} = {label!r}: the stream has channels {', '.join(spec.labels)}")
+    return spec.labels.index(label)

@@ -36,7 +36,7 @@ from bci.recording.folder import SessionFolder, check_free_space, next_part
 from bci.report import live_report, report_text
 from bci.scoring import Scorer
 from bci.session import HopModel, check_swap
-from bci.types import Control, StreamSpec
+from bci.types import Control
 from decoders.checkpoint import CheckpointError, Model
 
 
@@ -78,14 +78,14 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
-    gate_settings(config, tuple(model.spec.classes))
+    gate_settings(config, tuple(model.spec.classes), model.spec.epoch is not None)
     for url in config.devices.urls:
         make_device(url)  # a wrong one is said before anything is made
     sources = open_sources(config)
     recorder = devices = control = None
     try:
         spec = with_unit(sources[0].spec, config.stream.unit)
-        pipeline = fit_to_stream(model, spec)
+        pipeline = fit_to_stream(model, spec, config)
         hop_s = model.spec.hop / model.spec.sfreq_hz
         detectors = [gap_detector(n, source.spec, config) for n, source in enumerate(sources)]
         pipelines: dict[str, HopModel] = {model.hash: pipeline}
@@ -106,7 +106,7 @@ def run_live(
             session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
         )  # fmt: skip
-        handler = ControlHandler(engine, inbox, folder, spec)
+        handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config))
         control = handler.serve()
         if on_stop is not None:
             on_stop(engine.stop)
@@ -214,8 +214,8 @@ class ControlHandler:
 
     ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status")
 
-    def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, spec: StreamSpec):
-        self._engine, self._inbox, self._folder, self._spec = engine, inbox, folder, spec
+    def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, fit: Callable[[Model], HopModel]):
+        self._engine, self._inbox, self._folder, self._fit = engine, inbox, folder, fit
         self._swap_error = ""
 
     def serve(self) -> ControlServer:
@@ -260,7 +260,7 @@ class ControlHandler:
         """Read, check, warm up and store a model; only then may it take over."""
         try:
             model = load(path)
-            pipeline = fit_to_stream(model, self._spec)
+            pipeline = self._fit(model)
             check_swap(self._engine.session.pipeline, pipeline)
             self._folder.add_model(path, model.hash)
         except RolandicError as error:

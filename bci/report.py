@@ -78,7 +78,8 @@ def _decisions(r: dict[str, Any]) -> list[str]:
             f"{'trials':<16}{r['n_trials']}, accuracy {r['accuracy']:.3f} (chance {r['chance']:.2f}, "
             f"95 % band {low:.2f}-{high:.2f}: {verdict}), abstained {r['n_abstained']}"
         )
-        lines.append(f"{'':<16}kappa {r['kappa']:.2f}, ITR {r['itr_bits_per_min']:.1f} bits/min")
+        auc = f", AUC {r['auc']:.3f}" if r.get("auc") is not None else ""
+        lines.append(f"{'':<16}kappa {r['kappa']:.2f}{auc}, ITR {r['itr_bits_per_min']:.1f} bits/min")
     else:
         lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
     text = f"{r['n_commands']} asked, {r['n_commands_sent']} sent"
@@ -90,6 +91,8 @@ def _decisions(r: dict[str, Any]) -> list[str]:
         text += f" ({r['false_commands_per_min']:.2f} a minute)"
     if r["time_to_command_s"] is not None:
         text += f", time to command {r['time_to_command_s']:.2f} s"
+    if r["n_epochs"] or r["n_expired"]:
+        lines.append(f"{'markers':<16}{r['n_epochs']} answered, {r['n_expired']} expired")
     return [*lines, f"{'commands':<16}{text}"]
 
 

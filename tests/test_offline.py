@@ -96,7 +96,7 @@ def test_training_twice_gives_the_same_hash(trained, sessions, tmp_path):
 
 
 def test_training_sees_the_hops_that_the_live_pipeline_decodes(trained, model, sessions):
-    run = preprocess(sessions[2], trained.preprocessing, SETTINGS)
+    run = preprocess(sessions[2], trained.preprocessing, SETTINGS, trained.spec)
     spec = sessions[2].signals[0].spec
     pipeline = Pipeline(model, spec)
     seen = []
@@ -111,7 +111,7 @@ def test_training_sees_the_hops_that_the_live_pipeline_decodes(trained, model, s
 
 
 def test_cues_fall_on_their_samples_and_settling_hops_are_not_good(trained, sessions):
-    run = preprocess(sessions[0], trained.preprocessing, SETTINGS)
+    run = preprocess(sessions[0], trained.preprocessing, SETTINGS, trained.spec)
     stamps_s = [
         t for t, m in zip(sessions[0].markers[0].stamps_s, sessions[0].markers[0].samples, strict=True) if m != "rest"
     ]
@@ -136,7 +136,7 @@ def test_a_gap_starts_a_segment_and_no_trial_spans_it(trained, sessions):
     signal, markers = sessions[0].signals[0], sessions[0].markers[0]
     lost = slice(30 * 125, 32 * 125)
     cut = RecordedStream(signal.spec, np.delete(signal.samples, lost, axis=0), np.delete(signal.stamps_s, lost))
-    run = preprocess(Recording("gap.xdf", (cut, markers)), trained.preprocessing, SETTINGS)
+    run = preprocess(Recording("gap.xdf", (cut, markers)), trained.preprocessing, SETTINGS, trained.spec)
     assert set(run.segment.tolist()) == {run.segment[0], run.segment[0] + 1}
     first_of_second = int(np.argmax(run.segment > run.segment[0]))
     assert run.sample_index[first_of_second] >= lost.start

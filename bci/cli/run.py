@@ -24,10 +24,17 @@ from bci.errors import ConfigError
 )
 @click.option("--also", multiple=True, metavar="NAME", help="More signal streams to record.")
 @click.option("--unit", type=click.Choice(["uV", "mV", "V", "T"]), help="Unit of a stream that does not say it.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
+)
 @click.option("--wait", "wait_s", type=float, metavar="S", help="How long to wait for the stream (default 10).")
 @click.option("--silence", "silence_s", type=float, metavar="S", help="Silence that counts as trouble.")
 @click.option(
     "--reconnect", "reconnect_s", type=float, metavar="S", help="End this long after the last sample (default 30)."
+)
+@click.option("--trigger", "trigger_channel", metavar="LABEL", help="A channel whose changes are markers.")
+@click.option(
+    "--lock-to", multiple=True, metavar="LABEL", help="More markers that an epoch model answers; '*' is all of them."
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
@@ -76,13 +83,22 @@ def command(**options: Any) -> None:
 def _config(options: dict[str, Any]) -> SessionConfig:
     stream = {
         key: options[key]
-        for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")
+        for key in (
+            "source_id",
+            "recording",
+            "unit",
+            "wait_s",
+            "silence_s",
+            "reconnect_s",
+            "counter_channel",
+            "trigger_channel",
+        )
     }
     stream |= {"name": options["stream_name"], "type": options["stream_type"]}
-    stream |= {key: list(options[key]) or None for key in ("markers", "also")}
+    stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
-        "model": {"path": options["model"]},
+        "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
         "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},

@@ -38,12 +38,14 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     help="session.toml: its settings of model and stream stand for options that are not given.",
 )
 @click.option("--out", required=True, metavar="MODEL", help="Folder to write; an older model there is replaced.")
-@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet.")
+@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet, xdawn, cca.")
 @click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
 @rate_option
+@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
+@click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
 @click.option(
     "--reference",
@@ -53,8 +55,16 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     help="What is subtracted from each channel.",
 )
 @click.option("--bipolar", multiple=True, metavar="A-B ...", help="Differences of electrodes instead, such as C3-Cz.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL ...", help="Channels to rebuild from the others, always."
+)
+@click.option("--clip", type=float, metavar="X", help="Limit the filtered signal to ±X (uV, or T for MEG).")
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
+@click.option(
+    "--epoch", nargs=2, type=float, default=(0.0, 0.8), show_default=True, metavar="FROM TO",
+    help="For decoders that answer markers (xdawn, cca): seconds from the marker.",
+)  # fmt: skip
 @click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
 @click.option(
     "--decide-at", default=3.5, show_default=True, metavar="S", help="From the cue to the decision of a trial."
@@ -70,12 +80,17 @@ def command(
     stream: str | None,
     unit: str | None,
     rate_hz: float | None,
+    trigger: str,
     bandpass: tuple[float, float],
+    filter_order: int,
     notch: float | None,
     reference: Any,
     bipolar: tuple[str, ...],
+    bad_channels: tuple[str, ...],
+    clip: float | None,
     sfreq: float | None,
     window: float,
+    epoch: tuple[float, float],
     hop: float,
     decide_at: float,
     seed: int,
@@ -102,8 +117,13 @@ def command(
         bipolar_pairs=_pairs(bipolar),
         bandpass_hz=bandpass,
         notch_hz=notch,
+        clip=clip,
+        bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
         sfreq_hz=sfreq,
         window_s=_positive("--window", window),
+        epoch_s=epoch,
+        filter_order=filter_order,
+        trigger=trigger,
         hop_s=_positive("--hop", hop),
         decide_at_s=_positive("--decide-at", decide_at),
         seed=seed,

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bci.config import SessionConfig
+from bci.config import SessionConfig, channel_index
 from bci.control.host_table import HostState
-from bci.errors import ConfigError, RolandicError, SourceError
+from bci.errors import RolandicError, SourceError
 from bci.host.books import Books, Counts, Stopwatch
 from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
@@ -29,6 +29,7 @@ from bci.types import (
     ClockOffset,
     Command,
     Control,
+    Flag,
     Gap,
     GateChange,
     Health,
@@ -257,11 +258,12 @@ class Engine:
         self.scorer.receive(output)
 
     def _predicted(self, prediction: Prediction) -> None:
-        self._newest_s = prediction.stamp_s
-        self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
+        if prediction.marker < 0:  # an epoch may be older than the newest hop
+            self._newest_s = prediction.stamp_s
+            self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
         self.stopwatch.judged(prediction)
         self.books.hops.append(prediction)
-        if self._wants_arm and prediction.flags == 0 and self.session.health.level != "bad":
+        if self._wants_arm and not prediction.flags & ~Flag.BETWEEN_EPOCHS and self.session.health.level != "bad":
             self._wants_arm = False
             self._waiting.appendleft(Control("arm", by="command line"))
 
@@ -399,7 +401,5 @@ def gap_detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDet
     if spec.is_marker_stream or spec.sfreq_hz <= 0:
         return None
     counter = config.stream.counter_channel if number == 0 else ""
-    if counter and counter not in spec.labels:
-        raise ConfigError(f"stream.counter_channel = {counter!r}: the stream has channels {', '.join(spec.labels)}")
-    channel = spec.labels.index(counter) if counter else None
+    channel = channel_index(spec, "stream.counter_channel", counter)
     return GapDetector(number, spec.sfreq_hz, channel, config.stream.counter_modulo if counter else None)
