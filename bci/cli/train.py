@@ -42,8 +42,8 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
 @click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
-@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @rate_option
+@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
 @click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
@@ -79,8 +79,8 @@ def command(
     channels: tuple[str, ...],
     stream: str | None,
     unit: str | None,
-    trigger: str,
     rate_hz: float | None,
+    trigger: str,
     bandpass: tuple[float, float],
     filter_order: int,
     notch: float | None,

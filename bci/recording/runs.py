@@ -25,6 +25,7 @@ from bci.control.host_table import HostState
 from bci.errors import RecordingError
 from bci.ports import Offset
 from bci.recording.folder import SessionFolder, parts
+from bci.recording.replay import HOP_LABELS
 from bci.recording.scan import MAGIC, ChunkAt, Scan, StreamAt, Tag, read_varlen, scan
 from bci.recording.xdf import metadata_of
 from bci.types import (
@@ -34,6 +35,7 @@ from bci.types import (
     GateChange,
     Health,
     JournalEvent,
+    MarkerExpired,
     MarkerPlaced,
     Now,
     Numbered,
@@ -42,8 +44,8 @@ from bci.types import (
     StreamSpec,
 )
 
-Said = Health | GateChange | SegmentStarted | MarkerPlaced | HostState
-N_HOP_COLUMNS = 5  # of ``bci-hops`` before the probabilities
+Said = Health | GateChange | SegmentStarted | MarkerPlaced | MarkerExpired | HostState
+N_HOP_COLUMNS = len(HOP_LABELS)  # of ``bci-hops`` before the probabilities
 T = TypeVar("T")
 
 
@@ -103,7 +105,8 @@ class RunRecord:
 
     ``start_s`` and ``end_s`` are the first and last LSL time that it knows of (0 if it saw nothing); ``events`` and
     ``said`` (what the session and the device host said: ``bci-health``) stand with theirs.
-    ``hops`` has shape (n_hops, 5 + n_classes), ``latency`` (n_hops, 8); their columns are those of the recording.
+    ``hops`` has shape (n_predictions, `N_HOP_COLUMNS` + n_classes), ``latency``
+    (n_hops, 8); their columns are those of the recording.
     ``told`` is what the program itself wrote when it ended; empty if it did not come so far. ``n_unread`` counts lines
     of the recording that another version wrote.
     """

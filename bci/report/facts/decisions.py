@@ -15,7 +15,7 @@ import numpy as np
 
 from bci.recording.runs import N_HOP_COLUMNS, RunRecord
 from bci.scoring import Scorer
-from bci.types import Command, Marker, MarkerPlaced, Now, OutputEvent, Prediction, Receipt
+from bci.types import Command, Marker, MarkerExpired, MarkerPlaced, Now, OutputEvent, Prediction, Receipt
 
 DECIDE_AT_S = 3.5  # where the model does not say, as `Scorer.of` has it
 _SAME_S = 1e-6  # the time that the gate was given, from stamp + age: equal but for rounding
@@ -26,16 +26,21 @@ def outputs(run: RunRecord) -> Iterator[OutputEvent]:
     """Predictions, commands and placed markers in the order in which the session gave them.
 
     The gate judges a prediction at a `Now` event, whose time is its stamp plus its age; a marker is placed at its
-    `Marker` event. What is left when the recorded events end (a crash cut them) follows.
+    `Marker` event, or in time, if a trigger channel made it. What is left when the recorded events end (a crash cut them)
+    follows.
     """
     hops = deque(_predictions(run))
     commands = deque(run.commands)
     placed: dict[str, deque[MarkerPlaced]] = defaultdict(deque)
+    sent = {event.label for _, event in run.events if isinstance(event, Marker)}
+    triggers: deque[MarkerPlaced] = deque()
     for _, said in run.said:
         if isinstance(said, MarkerPlaced):
-            placed[said.label].append(said)
+            (placed[said.label] if said.label in sent else triggers).append(said)
     for at_s, event in run.events:
         if isinstance(event, Now):
+            while triggers and triggers[0].stamp_s <= event.now_s:
+                yield triggers.popleft()
             while hops and hops[0].stamp_s + hops[0].age_s <= event.now_s + _SAME_S:
                 yield hops.popleft()
             while commands and commands[0].issued_s <= event.now_s + _SAME_S:
@@ -44,8 +49,9 @@ def outputs(run: RunRecord) -> Iterator[OutputEvent]:
             waiting = placed[event.label]  # empty, or of later: this one could not be placed
             if waiting and waiting[0].stamp_s <= at_s + _AHEAD_S:
                 yield waiting.popleft()
-    rest = [o for waiting in placed.values() for o in waiting]
+    rest = [*triggers, *(o for waiting in placed.values() for o in waiting)]
     yield from sorted([*hops, *commands, *rest], key=_when_s)
+    yield from (said for _, said in run.said if isinstance(said, MarkerExpired))  # whenever: an abstention
 
 
 def _when_s(output: Prediction | Command | MarkerPlaced) -> float:
@@ -53,8 +59,10 @@ def _when_s(output: Prediction | Command | MarkerPlaced) -> float:
 
 
 def _predictions(run: RunRecord) -> Iterator[Prediction]:
-    for hop, sample_index, stamp_s, age_s, flags, *p in run.hops.tolist():
-        yield Prediction(int(hop), int(sample_index), stamp_s, tuple(p), int(flags), "", age_s)
+    for hop, sample_index, stamp_s, age_s, flags, marker, marker_index, *p in run.hops.tolist():
+        yield Prediction(
+            int(hop), int(sample_index), stamp_s, tuple(p), int(flags), "", age_s, int(marker), int(marker_index)
+        )
 
 
 def score(run: RunRecord, model: Mapping[str, Any], start_s: float) -> tuple[Scorer, list[dict], list[dict]]:
@@ -78,7 +86,8 @@ def score(run: RunRecord, model: Mapping[str, Any], start_s: float) -> tuple[Sco
     labels = dict(info.get("labels", {})) | {c: c for c in run.classes}
     sfreq_hz = run.streams[0].spec.sfreq_hz if run.streams else 0.0
     decide_at_s = float(info.get("decide_at_s", DECIDE_AT_S))
-    scorer = Scorer(run.classes, labels, decide_at_s, sfreq_hz or 1.0)
+    is_epoch_model = model.get("decoder", {}).get("epoch") is not None
+    scorer = Scorer(run.classes, labels, decide_at_s, sfreq_hz or 1.0, is_epoch_model)
     commands: list[dict[str, Any]] = []
     receipts = {r.command_id: r for r in run.receipts}
     for output in outputs(run):
