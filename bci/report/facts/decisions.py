@@ -26,8 +26,8 @@ def outputs(run: RunRecord) -> Iterator[OutputEvent]:
     """Predictions, commands and placed markers in the order in which the session gave them.
 
     The gate judges a prediction at a `Now` event, whose time is its stamp plus its age; a marker is placed at its
-    `Marker` event, or in time, if a trigger channel made it. What is left when the recorded events end (a crash cut them)
-    follows.
+    `Marker` event, or in time, if a trigger channel made it. What is left when the recorded events end (a crash cut
+    them) follows.
     """
     hops = deque(_predictions(run))
     commands = deque(run.commands)
