@@ -20,7 +20,7 @@ FILES = ("weights.safetensors", "spec.json", "card.md", "SHA256")
 def make(folder, name="bandpower", temperature=1.5):
     family = load_class(name)
     spec = family.design(
-        Request(channels=("a", "b", "c"), sfreq_hz=80.0, hop=8, classes=("left", "right"), window_s=1.0)
+        Request(channels=("C3", "Cz", "C4"), sfreq_hz=80.0, hop=8, classes=("left", "right"), window_s=1.0)
     )
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(10, 3, spec.context)).astype(np.float32), np.arange(10) % 2
@@ -117,7 +117,7 @@ def reseal(folder):
     [
         (lambda spec: spec.update(format=99), "format 99, this program reads 1"),
         (lambda spec: spec["decoder"].update(name="svm"), "no decoder 'svm'"),
-        (lambda spec: spec["decoder"].update(channels=["a", "b"]), "weights do not fit"),
+        (lambda spec: spec["decoder"].update(channels=["C3", "Cz"]), "weights do not fit"),
         (lambda spec: spec["decoder"].update(hop=0), "hop 0"),
         (lambda spec: spec.pop("decoder"), "spec.json is not ours"),
     ],
