@@ -78,7 +78,7 @@ def test_spec_survives_json_and_counts_priming_hops():
 
 
 def test_unknown_decoder_lists_those_there_are():
-    with pytest.raises(SpecError, match=r"bandpower, cnn3d, cnn_lstm.*riemann.*transformer"):
+    with pytest.raises(SpecError, match=r"bandpower, cca, cnn3d, cnn_lstm.*riemann.*transformer"):
         load_class("svm")
 
 
