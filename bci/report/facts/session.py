@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from bci.config import default_dwell_s
 from bci.host.books import MAX_LISTED, STAGES, record_row
 from bci.host.latency import Histogram, LatencyLedger
 from bci.recording.folder import SessionFolder
+from bci.recording.replay import HOP_LABELS
 from bci.recording.runs import RunRecord
 from bci.report.facts import course, decisions
 from bci.report.facts.channels import channels
@@ -51,7 +53,7 @@ def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str,
         "n_gaps": sum(g["verdict"] != "late" for g in ledger),
         "n_late": sum(g["verdict"] == "late" for g in ledger),
         "n_segments": sum(f["n_segments"] for f in per_run),
-        "n_hops": sum(len(r.hops) for r in runs),
+        "n_hops": sum(int((r.hops[:, HOP_LABELS.index("marker")] < 0).sum()) for r in runs),
         **_score(scorers),
         **_latency(runs, config),
         "troubles": _troubles(runs),
@@ -70,7 +72,7 @@ def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str,
         "decoder": model.get("decoder", {}).get("name") or told.get("decoder"),
         "model_hash": last.metadata.get("model_hash", ""),
         "decoder_info": _decoder_info(model, last, lists["notes"]),
-        "gate": _gate(config, last),
+        "gate": _gate(config, last, model),
         "devices": list(config.get("devices", {}).get("urls", [])),
         "recording": str(runs[0].parts[0].path),
         "recording_parts": [str(p.path) for r in runs for p in r.parts],
@@ -146,9 +148,10 @@ def _rest(run: RunRecord) -> str | None:
     return _config(run).get("gate", {}).get("rest") or ("rest" if "rest" in run.classes else None)
 
 
-def _gate(config: dict[str, Any], run: RunRecord) -> dict[str, Any]:
+def _gate(config: dict[str, Any], run: RunRecord, model: dict[str, Any]) -> dict[str, Any]:
     keys = ("threshold", "dwell_s", "refractory_s", "max_age_s", "ttl_ms")
-    return {key: config.get("gate", {}).get(key) for key in keys} | {"rest": _rest(run)}
+    default = {"dwell_s": default_dwell_s(model.get("decoder", {}).get("epoch") is not None)}
+    return {key: config.get("gate", {}).get(key, default.get(key)) for key in keys} | {"rest": _rest(run)}
 
 
 def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, Any]]) -> dict[str, Any]:
