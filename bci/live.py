@@ -94,7 +94,8 @@ def run_live(
         pipelines: dict[str, HopModel] = {model.hash: pipeline}
         folder = _folder(config, session_dir, resume)
         recording = next_part(folder.xdf)
-        check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, config.recording.planned_s)
+        planned_s = seconds or config.recording.planned_s
+        check_free_space(recording, sum(bytes_per_s(s.spec) for s in sources) + 32e3, planned_s)
         part = recording.stem.removeprefix("session")  # "", or ".part2" after a crash
         folder.write(folder.path / f"session{part}.toml", to_toml(config))
         folder.add_model(Path(config.model.path), model.hash)

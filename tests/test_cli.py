@@ -3,14 +3,16 @@
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
 from bci.__main__ import VERBS, main
-from bci.errors import ConfigError, RolandicError
+from bci.errors import ConfigError, RecordingError, RolandicError
 from tests.helpers.played import counted, write_xdf
 
 HEAVY = ("torch", "mne", "PyQt5", "numpy", "scipy", "sklearn", "pyriemann", "pylsl", "pydantic", "msgspec")
@@ -157,3 +159,63 @@ def test_quiet_says_nothing(files, bci, tmp_path):
     code, text, errors = bci("evaluate", files / "model", files / "cued.xdf", "--quiet", "--json", "-")
     assert (code, errors) == (0, "")
     assert json.loads(text)["n_trials"] == 12
+
+
+SHIPPED = Path(__file__).parents[1] / "replay_data" / "sub-simulated" / "ses-1"
+KEYS = (
+    "n_samples",
+    "n_samples_lost",
+    "n_gaps",
+    "n_hops",
+    "n_predictions",
+    "n_trials",
+    "accuracy",
+    "chance",
+    "kappa",
+    "itr_bits_per_min",
+    "n_commands",
+    "false_commands_per_min",
+    "latency_ms",
+    "signal_delay_ms",
+    "recording",
+    "model",
+    "model_hash",
+)
+
+
+def test_the_keys_that_programs_rely_on_are_in_every_report(capsys, tmp_path):
+    main(["demo", "--trials", "2", "--skill", "1", "--json", "-"])
+    demo = json.loads(capsys.readouterr().out)
+    session = tmp_path / "ses"
+    shutil.copytree(SHIPPED, session)
+    main(["replay", str(session), "--verify", "--json", "-"])
+    replay = json.loads(capsys.readouterr().out)
+    run = json.loads((session / "run.json").read_text())
+    for report in (demo, replay, run):
+        assert [key for key in KEYS if key not in report] == []
+    assert replay["latency_ms"]["total"]["p50"] == pytest.approx(run["latency_ms"]["total"]["p50"], rel=0.1)
+    assert replay["signal_delay_ms"] == pytest.approx(run["signal_delay_ms"])
+    assert {"n_differences", "first_difference", "max_abs_dp", "bitwise"} <= set(replay)
+    main(["replay", str(session), "--threshold", "0.95", "--json", "-"])
+    otherwise = json.loads(capsys.readouterr().out)
+    assert otherwise["n_commands"] < run["n_commands"]
+    assert otherwise["n_commands_sent"] is None  # nobody asked a device
+
+
+def test_planned_time_is_what_free_space_is_checked_against(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def full(path, bytes_per_s, planned_s):
+        asked.append(planned_s)
+        raise RecordingError("no room")
+
+    monkeypatch.setattr("bci.live.check_free_space", full)
+    recording = tmp_path / "person.xdf"
+    main(["simulate", "--trials", "8", "--out", str(recording), "--quiet"])
+    main(["train", str(recording), "--labels", "left=left", "right=right", "--decoder", "bandpower", "--out",
+          str(tmp_path / "model"), "--quiet"])  # fmt: skip
+    for options in ([], ["--seconds", "36000"]):
+        with pytest.raises(SystemExit):
+            main(["run", "--recording", str(recording), "--model", str(tmp_path / "model"), "--session",
+                  str(tmp_path / f"s{len(options)}"), *options])  # fmt: skip
+    assert asked == [3600.0, 36000.0]

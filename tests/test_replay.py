@@ -24,7 +24,7 @@ def recorded(outputs=OUTPUTS, is_complete=True):
     hops = [hop_row(h) for h in outputs if isinstance(h, Prediction)]
     events = (Numbered(0, Control("end" if is_complete else "note")),)
     commands = tuple(o for o in outputs if isinstance(o, Command))
-    return RecordedSession({}, (), events, np.array(hops).reshape(-1, 9), commands, ())
+    return RecordedSession({}, (), events, np.array(hops).reshape(-1, 9), commands, (), np.zeros((0, 8)))
 
 
 def without(item):

@@ -64,7 +64,9 @@ def command(
             result, text, error = _offline(person, n_trials, model)
         result |= {"skill": skill, "seed": seed, "shuffle_labels": shuffle_labels, "calibration": held_out}
         if out is None:
-            result["recording"] = ""
+            result["recording"] = result["model"] = ""
+            gone = ("recording", "model", "report")  # with the temporary folder
+            text = "\n".join(line for line in text.splitlines() if line.split(" ", 1)[0] not in gone)
             text += f"\n{'kept':<16}nothing; give --out DIR to keep model and recording"
     emit(result, text, json_path, quiet)
     if error is not None:
@@ -123,7 +125,10 @@ def _offline(person: dict[str, Any], n_trials: int, model: Path) -> tuple[Any, s
     for output in play(session, stream, recording):
         scorer.receive(output)
     scorer.finish()
-    report = replay_report(scorer, len(stream.stamps_s), session.n_hops, n_lost=0, n_gaps=0)
+    n_samples = len(stream.stamps_s)
+    report = replay_report(
+        scorer, pipeline, n_samples=n_samples, n_hops=session.n_hops, n_lost=0, n_gaps=0, has_sent=False
+    )
     report |= {"model": str(model), "model_hash": loaded.hash, "recording": ""}
     return report, report_text(report), None
 

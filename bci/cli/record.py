@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bci.cli.common import emit, output_options
+from bci.config import RecordingSection
 from bci.errors import RecordingError
 from bci.ports import Ended, Offset, Pulled, Source, SourceEvent
 
@@ -88,7 +89,7 @@ def record(
 
     if out.exists():
         raise RecordingError(f"{out} exists and is not overwritten; choose another name for --out")
-    check_free_space(out, sum(bytes_per_s(source.spec) for source in sources), seconds or 0.0)
+    check_free_space(out, sum(bytes_per_s(source.spec) for source in sources), seconds or RecordingSection().planned_s)
     recorder = RecorderProcess(out)
     try:
         desk = _Desk(sources, recorder, not quiet and sys.stderr.isatty())

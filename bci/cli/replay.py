@@ -68,17 +68,20 @@ def command(
     for output in (replay_otherwise if is_other else replay)(session, events):
         scorer.receive(output)
         outputs.append(output)
-    for receipt in what.recorded.receipts:  # the devices were not asked again
+    for receipt in what.recorded.receipts if not is_other else ():  # the devices were not asked again
         scorer.receipt(receipt)
     scorer.finish()
 
     judged = [e.event for e in what.recorded.events if isinstance(e.event, Gap) and e.event.verdict != "open"]
     result: dict[str, Any] = replay_report(
         scorer,
+        what.pipelines[what.model.hash],
         n_samples=len(what.recorded.streams[0].stamps_s),
         n_hops=session.n_hops,
         n_lost=sum(g.n for g in judged if g.stream == 0),
         n_gaps=sum(g.verdict != "late" for g in judged),
+        latency_ms=None if is_other else _recorded_latency(what.recorded.latency),
+        has_sent=not is_other,
     )
     result |= {
         "recording": str(path),
@@ -91,12 +94,25 @@ def command(
         result |= comparison.as_dict()
         text += "\n" + _verdict(comparison, what.is_same_environment)
     others = [str(p) for p in parts(path.with_name("session.xdf")) if p != path]
-    if others:  # made by --resume, or by a recorder that was restarted
+    if others:
         result["other_parts"] = others
-        text += f"\n{'other parts':<16}{', '.join(others)}: replay each by its name"
+        text += (
+            f"\n{'other parts':<16}{', '.join(others)}: one that --resume began is replayed by its name; one that a "
+            "restarted recorder went on in begins in the middle and is read by `bci report`"
+        )
     emit(result, text, json_path, quiet)
     if verify and comparison.n_differences:
         raise SystemExit(1)
+
+
+def _recorded_latency(rows: Any) -> dict[str, Any]:
+    from bci.host.books import STAGES, record_row
+    from bci.host.latency import LatencyLedger
+
+    ledger = LatencyLedger(STAGES)
+    for row in rows.tolist():
+        record_row(ledger, row)
+    return ledger.report()
 
 
 def _sizes(seed: int) -> Iterator[int]:

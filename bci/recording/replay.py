@@ -54,7 +54,8 @@ def hop_row(prediction: Prediction) -> tuple[float, ...]:
 class RecordedSession:
     """What a recording says about the session that made it.
 
-    ``hops`` has shape (n_predictions, 7 + n_classes): `HOP_LABELS`, then probabilities.
+    ``hops`` has shape (n_predictions, 7 + n_classes): `HOP_LABELS`, then probabilities; ``latency`` (n, 8) has the
+    times of ``bci-latency``.
     """
 
     metadata: dict[str, Any]
@@ -63,6 +64,7 @@ class RecordedSession:
     hops: NDArray[np.float64]
     commands: tuple[Command, ...]
     receipts: tuple[Receipt, ...]
+    latency: NDArray[np.float64]
 
     @property
     def is_complete(self) -> bool:
@@ -108,6 +110,7 @@ def read_session(recording: Recording, metadata: str) -> RecordedSession:
         hops=np.asarray(own["bci-hops"].samples, dtype=np.float64),
         commands=tuple(line for line in lines if isinstance(line, Command)),
         receipts=tuple(line for line in lines if isinstance(line, Receipt)),
+        latency=np.asarray(own["bci-latency"].samples if "bci-latency" in own else np.zeros((0, 8))),
     )
 
 
@@ -116,6 +119,11 @@ def recorded_events(recorded: RecordedSession) -> Iterator[InputEvent]:
     expected = 0
     for entry in recorded.events:
         if entry.seq != expected:
+            if not expected:
+                raise RecordingError(
+                    f"this part begins in the middle of its session, at event {entry.seq}: the recorder was restarted "
+                    "there, and what came before is in the part before; `bci report` reads both"
+                )
             raise RecordingError(f"event {expected} is missing from the recorded sequence (next is {entry.seq})")
         expected += 1
         event = entry.event

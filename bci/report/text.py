@@ -51,14 +51,35 @@ def live_report(
     }
 
 
-def replay_report(scorer: Scorer, n_samples: int, n_hops: int, n_lost: int, n_gaps: int) -> dict[str, Any]:
-    """The part of a replay's report that it shares with a live one."""
+def replay_report(
+    scorer: Scorer,
+    pipeline: Pipeline,
+    *,
+    n_samples: int,
+    n_hops: int,
+    n_lost: int,
+    n_gaps: int,
+    latency_ms: dict[str, Any] | None = None,
+    has_sent: bool = True,
+) -> dict[str, Any]:
+    """The part of a replay's report that it shares with a live one.
+
+    Parameters
+    ----------
+    latency_ms
+        As it was recorded; a replay has none of its own.
+    has_sent
+        Whether what devices were sent belongs to these decisions; a replay asks no device.
+    """
+    said = scorer.summary() if has_sent else scorer.summary() | {"n_commands_sent": None, "n_commands_refused": None}
     return {
         "n_samples": n_samples,
         "n_samples_lost": n_lost,
         "n_gaps": n_gaps,
         "n_hops": n_hops,
-        **scorer.summary(),
+        **said,
+        "latency_ms": latency_ms,
+        "signal_delay_ms": 1000 * pipeline.signal_delay_s,
     }
 
 
@@ -84,7 +105,7 @@ def _decisions(r: dict[str, Any]) -> list[str]:
         lines.append(f"{'':<16}kappa {r['kappa']:.2f}{auc}, ITR {r['itr_bits_per_min']:.1f} bits/min")
     else:
         lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
-    text = f"{r['n_commands']} asked, {r['n_commands_sent']} sent"
+    text = f"{r['n_commands']} asked, {_sent(r['n_commands_sent'])}"
     if r["n_commands_refused"]:
         text += f", {r['n_commands_refused']} refused by the device host"
     if r["n_false_commands"] is not None:
@@ -96,6 +117,10 @@ def _decisions(r: dict[str, Any]) -> list[str]:
     if r["n_epochs"] or r["n_expired"]:
         lines.append(f"{'markers':<16}{r['n_epochs']} answered, {r['n_expired']} expired")
     return [*lines, f"{'commands':<16}{text}"]
+
+
+def _sent(n: int | None) -> str:
+    return "none sent (no device was asked)" if n is None else f"{n} sent"
 
 
 def _samples(r: dict[str, Any]) -> list[str]:
@@ -117,7 +142,7 @@ def _flagged(n_flagged: dict[str, int]) -> str:
 
 
 def _latency(r: dict[str, Any]) -> list[str]:
-    if "latency_ms" not in r:
+    if not r.get("latency_ms"):
         return []
     lines = [f"{'latency (ms)':<16}{'p50':>8}{'p95':>8}{'p99':>8}{'max':>8}"]
     for stage, row in r["latency_ms"].items():
