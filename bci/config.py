@@ -34,6 +34,7 @@ class StreamSettings(Section):
     type: str = ""
     source_id: str = ""
     recording: str = ""
+    fieldtrip: str = Field(default="", description="host:port of a FieldTrip buffer, instead of an LSL stream")
     markers: tuple[str, ...] = ()
     also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
     unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")

@@ -237,7 +237,7 @@ def open_sources(config: SessionConfig) -> tuple[list[Source], list[Finding]]:
     SourceError
         A stream that the session needs is not there, or is not what ``session.toml`` expects.
     """
-    sources = list(_open_recording(config)) if config.stream.recording else _open_lsl(config)
+    sources = list(_open_recording(config)) if config.stream.recording else _open_live(config)
     findings: list[Finding] = []
     try:
         for expected in config.expect:
@@ -281,14 +281,21 @@ def _compared(expected: ExpectSection, spec: StreamSpec) -> list[Finding]:
     return [Finding("warn", spec.name, text) for text in problems]
 
 
-def _open_lsl(config: SessionConfig) -> list[Source]:
+def _open_live(config: SessionConfig) -> list[Source]:
+    from bci.sources import fieldtrip
     from bci.sources.lsl import find_markers, open_source
 
     s = config.stream
     options = {"wait_s": s.wait_s, "silence_s": s.silence_s, "reconnect_s": s.reconnect_s}
-    sources: list[Source] = [open_source(s.name, s.type, s.source_id, **options)]
+    first = (
+        fieldtrip.open_source(s.fieldtrip, type_=s.type, **options)
+        if s.fieldtrip
+        else open_source(s.name, s.type, s.source_id, **options)
+    )
+    sources: list[Source] = [first]
     try:
-        sources += find_markers(sources[0].spec, s.markers, **options)
+        if s.markers or not s.fieldtrip:  # nothing tells which LSL markers belong to a FieldTrip buffer
+            sources += find_markers(first.spec, s.markers, **options)
         for name in s.also:
             sources.append(open_source(name, **options))
     except BaseException:

@@ -58,6 +58,7 @@ def spec_from_xml(xml: str) -> StreamSpec:
         channels=tuple(channels),
         group=text("./desc/rolandic/group"),
         created_s=float(text("created_at") or 0),
+        stamps="arrival" if text("./desc/rolandic/stamps") == "arrival" else "sender",
     )
 
 
@@ -75,8 +76,10 @@ def info_from_spec(spec: StreamSpec) -> pylsl.StreamInfo:
     code = {name: code for code, name in _FORMATS.items()}[spec.format]
     info = pylsl.StreamInfo(spec.name, spec.type, len(spec.channels), spec.sfreq_hz, code, spec.source_id)
     desc = info.desc()
-    if spec.group:
-        desc.append_child("rolandic").append_child_value("group", spec.group)
+    if told := _ours(spec):
+        node = desc.append_child("rolandic")
+        for tag, value in told.items():
+            node.append_child_value(tag, value)
     nodes = desc.append_child("channels")
     for channel in spec.channels:
         node = nodes.append_child("channel")
@@ -101,8 +104,10 @@ def xml_from_spec(spec: StreamSpec) -> str:
     for tag, value in fields.items():
         ET.SubElement(info, tag).text = str(value)
     desc = ET.SubElement(info, "desc")
-    if spec.group:
-        ET.SubElement(ET.SubElement(desc, "rolandic"), "group").text = spec.group
+    if told := _ours(spec):
+        node = ET.SubElement(desc, "rolandic")
+        for tag, value in told.items():
+            ET.SubElement(node, tag).text = value
     nodes = ET.SubElement(desc, "channels")
     for channel in spec.channels:
         node = ET.SubElement(nodes, "channel")
@@ -114,6 +119,12 @@ def xml_from_spec(spec: StreamSpec) -> str:
             for axis, value in zip("XYZ", channel.position_m, strict=True):
                 ET.SubElement(location, axis).text = repr(value * 1000)
     return ET.tostring(info, encoding="unicode")
+
+
+def _ours(spec: StreamSpec) -> dict[str, str]:
+    """What is said of a stream beyond the words of LSL and XDF."""
+    told = {"group": spec.group, "stamps": "arrival" if spec.stamps == "arrival" else ""}
+    return {tag: value for tag, value in told.items() if value}
 
 
 def dtype_of(spec: StreamSpec) -> type:

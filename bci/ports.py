@@ -18,11 +18,15 @@ END_MARKER = "rolandic:end"  # a sender pushes it on its marker streams when it 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pulled:
-    """What one pull gave. Numeric: (n, n_channels) array that the receiver owns. String: list of n lists of str."""
+    """What one pull gave. Numeric: (n, n_channels) array that the receiver owns. String: list of n lists of str.
+
+    ``first_count``: the sender's own number of the first sample, where its protocol counts them; it tells what is lost.
+    """
 
     samples: NDArray[Any] | list[list[str]]
     stamps_s: NDArray[np.float64]
     arrival_s: float
+    first_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[Channel, ...] = ()
     group: str = ""  # streams that `bci stream` and `bci simulate` open together carry the same group
     created_s: float = 0.0
+    stamps: Literal["sender", "arrival"] = "sender"  # arrival: the source has none, they are our own at its reception
 
     @property
     def labels(self) -> tuple[str, ...]:

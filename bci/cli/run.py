@@ -19,6 +19,7 @@ from bci.errors import ConfigError
 @click.option("--type", "stream_type", metavar="TYPE", help="Type of the LSL stream, such as EEG.")
 @click.option("--source-id", metavar="ID", help="source_id of the LSL stream.")
 @click.option("--recording", metavar="FILE", help="A recording instead of a stream, in real time.")
+@click.option("--fieldtrip", metavar="HOST:PORT", help="A FieldTrip buffer instead of an LSL stream.")
 @click.option(
     "--markers", multiple=True, metavar="NAME", help="Marker streams; default: those that belong to the stream."
 )
@@ -93,6 +94,7 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
         for key in (
             "source_id",
             "recording",
+            "fieldtrip",
             "unit",
             "wait_s",
             "silence_s",
@@ -114,9 +116,13 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     config = read_config(path, overrides) if path else parse_config("", overrides, where="options")
     if not config.model.path and not is_preflight:
         raise ConfigError("no model: give --model DIR, or model.path in session.toml; `bci train` makes one")
-    chosen = [config.stream.name, config.stream.type, config.stream.source_id, config.stream.recording]
-    if not any(chosen):
-        raise ConfigError("no stream: give --stream NAME, --type TYPE, --source-id ID or --recording FILE")
+    s = config.stream
+    if not any((s.name, s.type, s.source_id, s.recording, s.fieldtrip)):
+        raise ConfigError(
+            "no stream: give --stream NAME, --type TYPE, --source-id ID, --recording FILE or --fieldtrip HOST:PORT"
+        )
+    if s.fieldtrip and (s.recording or s.name or s.source_id):
+        raise ConfigError(f"stream.fieldtrip = {s.fieldtrip!r}: with it goes no stream name, source_id or recording")
     return config
 
 

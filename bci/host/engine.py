@@ -212,7 +212,7 @@ class Engine:
         chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
         self.counts.n_samples[number] = first + chunk.n
         if detector := self._detectors[number]:
-            for gap in detector.receive(chunk):
+            for gap in detector.receive(chunk, pulled.first_count):
                 self._gap(gap)
         self._issue(chunk)
         if number == 0:

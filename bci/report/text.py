@@ -33,7 +33,7 @@ def live_report(
         "signal_delay_ms": 1000 * pipeline.signal_delay_s,
         "stamp_uncertainty_ms": 1000 * engine.session.timeline.fit.uncertainty_s,
         "streams": [
-            {"name": s.spec.name, "type": s.spec.type, "n": n}
+            {"name": s.spec.name, "type": s.spec.type, "n": n, "stamps": s.spec.stamps}
             for s, n in zip(engine.sources, counts.n_samples, strict=True)
         ],
         "gaps": [msgspec.to_builtins(g) for g in counts.gaps],
@@ -130,8 +130,10 @@ def _samples(r: dict[str, Any]) -> list[str]:
         else f"{r['n_samples_lost']} LOST in {r['n_gaps']} gaps"
     )
     late = f", {r['n_late']} stalls (late, not lost)" if r.get("n_late") else ""
+    arrival = [repr(s["name"]) for s in r.get("streams", ()) if s["stamps"] == "arrival"]
     return [
         f"{'samples':<16}{r['n_samples']}, {lost}{late}",
+        *([f"{'stamps':<16}times of arrival: {', '.join(arrival)} has none of its own"] if arrival else []),
         f"{'hops':<16}{r['n_hops']}, {r['n_predictions']} predictions, {r['n_trusted_predictions']} trusted"
         + (f" ({_flagged(r['n_flagged'])})" if r.get("n_flagged") else ""),
     ]

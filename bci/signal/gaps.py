@@ -63,14 +63,19 @@ class GapDetector:
         """Whether a jump waits for its verdict."""
         return self._first_index >= 0
 
-    def receive(self, chunk: Chunk) -> list[Gap]:
-        """Look at the next chunk; returns what must stand before this chunk in the sequence of events."""
+    def receive(self, chunk: Chunk, first_count: int | None = None) -> list[Gap]:
+        """Look at the next chunk; returns what must stand before this chunk in the sequence of events.
+
+        ``first_count`` is the sender's number of its first sample, where the protocol counts them beside the channels.
+        """
         silent_s, self._silent_s = self._silent_s, 0.0
         stamps_s = np.where(np.isfinite(chunk.stamps_s), chunk.stamps_s, np.nan)  # no comparison with NaN is true
         if self.is_open:
             self._waiting = np.concatenate([self._waiting, stamps_s])
             return self._judge()
-        if self._counter is not None:
+        if first_count is not None:
+            gaps = self._scan_counted(stamps_s, first_count + np.arange(chunk.n), chunk.first_index)
+        elif self._counter is not None:
             counts = np.rint(np.nan_to_num(chunk.samples[:, self._counter].astype(np.float64))).astype(np.int64)
             gaps = self._scan_counted(stamps_s, counts, chunk.first_index)
         else:

@@ -69,6 +69,7 @@ def streams(run: RunRecord, ledger: list[dict[str, Any]]) -> list[dict[str, Any]
                 "n_channels": len(spec.channels),
                 "units": sorted({c.unit for c in spec.channels} - {""}),
                 "sfreq_hz": spec.sfreq_hz,
+                "stamps": spec.stamps,
                 "n": n,
                 "n_recorded": len(stream.stamps_s),
                 "n_lost": sum(g["n"] for g in mine),

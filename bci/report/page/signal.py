@@ -34,6 +34,8 @@ def streams(r: Report, runs: Sequence[RunRecord]) -> Element:
         "Expected is what arrived and what the gap ledger misses. Jitter: 95 % of the raw stamps lie within so much of "
         "even spacing. Clock offset: what is added to the sender's time."
     )
+    if stamped := [s["name"] for s in r["streams"] if s["stamps"] == "arrival"]:
+        lead += f" {', '.join(stamped)} has no times of its own: its stamps are times of arrival."
     return section("Streams", *shown, lead=lead)
 
 
