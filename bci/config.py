@@ -39,6 +39,7 @@ class StreamSettings(Section):
     also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
     unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")
     labels: tuple[str, ...] = Field(default=(), description="for a stream that does not name its channels, in order")
+    rate_hz: Positive | None = Field(default=None, description="of a recording that does not tell it")
     bad_channels: tuple[str, ...] = Field(
         default=(), description="inputs of the model that carry no signal today; rebuilt from the others"
     )

@@ -312,7 +312,7 @@ def _open_recording(config: SessionConfig) -> Sequence[Source]:
     from bci.sources.recording import play_together
     from bci.sources.schedule import playable
 
-    recording = load_recording(config.stream.recording)
+    recording = load_recording(config.stream.recording, rate_hz=config.stream.rate_hz)
     playable_streams, _ = playable(recording.streams)
     named = [s for s in playable_streams if not s.spec.is_marker_stream and config.stream.name in ("", s.spec.name)]
     if len(named) != 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options
+from bci.cli.common import emit, output_options, rate_option
 from bci.config import SessionConfig, parse_config, read_config
 from bci.errors import ConfigError
 
@@ -28,6 +28,7 @@ from bci.errors import ConfigError
 @click.option(
     "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
 )
+@rate_option
 @click.option("--wait", "wait_s", type=float, metavar="S", help="How long to wait for the stream (default 10).")
 @click.option("--silence", "silence_s", type=float, metavar="S", help="Silence that counts as trouble.")
 @click.option(
@@ -96,6 +97,7 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
             "recording",
             "fieldtrip",
             "unit",
+            "rate_hz",
             "wait_s",
             "silence_s",
             "reconnect_s",

@@ -128,3 +128,6 @@ def test_a_rate_that_the_file_does_not_tell_is_asked_for(bci, model, tmp_path):
     assert "no usable trial of 1, 2" in said  # two cues in a second of signal
     assert code == 1
     assert bci(*train, "--rate", 0)[0] == 2
+    run = ("run", "--recording", tmp_path / "a.csv", "--model", model, "--session", tmp_path / "session")
+    assert "has no regular rate" in bci(*run)[1]
+    assert "does not fit the model: channel" in bci(*run, "--rate", 220)[1]  # the rate is settled
