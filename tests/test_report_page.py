@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bci.recording.folder import SessionFolder
 from bci.recording.runs import read_runs
+from bci.report.facts import session as facts_of_session
 from bci.report.facts.session import session_facts
 from bci.report.page import figures
 from bci.report.page.html import e, page
@@ -200,7 +201,7 @@ def test_numbers_on_the_page_are_those_of_the_file(model, tmp_path):
     assert len(re.findall(r'class="f\d"><title>\d', html)) >= report["n_commands_sent"]
 
 
-def test_many_rows_are_bounded_and_the_page_says_so(model, tmp_path):
+def test_many_rows_are_bounded_and_the_page_says_so(model, tmp_path, monkeypatch):
     run = Run(tmp_path, model, TOML)
     run.play(2.0)
     run.control("arm")
@@ -212,6 +213,12 @@ def test_many_rows_are_bounded_and_the_page_says_so(model, tmp_path):
     assert report["n_commands"] > 250
     assert len(html) < 1_000_000
     assert "the first 200 of 252; report.json has more" in text_of(html)
+    assert report["left_out"] == {}
+    monkeypatch.setattr(facts_of_session, "MAX_LISTED", 50)
+    cut, html = session_report(SessionFolder(tmp_path))
+    assert cut["left_out"] == {"commands": report["n_commands"] - 50, "notes": 202}
+    assert cut["verdicts"] == report["verdicts"]  # they know all
+    assert "202 more entries of notes" in text_of(html)
 
 
 # --- its parts -------------------------------------------------------------------------------------------------------
@@ -244,7 +251,8 @@ def test_a_path_leads_through_its_points(points):
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "row_s"), [(0.2, 1.0), (125, 125), (180, 180), (181, 120), (1800, 180), (3600, 600), (86400, 14400)]
+    ("duration_s", "row_s"),
+    [(0.2, 1.0), (125, 125), (180, 180), (200, 120), (1800, 180), (3600, 600), (3603, 600.5), (86400, 14400)],
 )
 def test_a_long_run_is_broken_into_at_most_ten_rows(duration_s, row_s):
     assert row_length_s(duration_s) == row_s

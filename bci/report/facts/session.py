@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bci.host.books import MAX_LISTED, STAGES, record_row
+from bci.host.books import STAGES, record_row
 from bci.host.latency import Histogram, LatencyLedger
 from bci.recording.folder import SessionFolder
 from bci.recording.runs import RunRecord
@@ -28,6 +28,7 @@ from bci.types import Health
 
 FORMAT = 1
 BINS_PER_DECADE = 12
+MAX_LISTED = 10_000  # entries of each list: a stream that stutters for a day must not make a report that nobody opens
 
 
 def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -76,8 +77,9 @@ def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str,
         "recording_parts": [str(p.path) for r in runs for p in r.parts],
         "versions": last.metadata.get("environment", {}),
     }
-    report["verdicts"] = verdicts(report)
-    return report | {key: lists[key][:MAX_LISTED] for key in _LISTS} | {"n_alarms": len(lists["alarms"])}
+    report["verdicts"] = verdicts(report)  # of all there is
+    report["left_out"] = {key: len(x) - MAX_LISTED for key, x in lists.items() if len(x) > MAX_LISTED}
+    return report | {key: x[:MAX_LISTED] for key, x in lists.items()} | {"n_alarms": len(lists["alarms"])}
 
 
 _LISTS = ("streams", "gaps", "trials", "commands", "disarmings", "alarms", "notes")

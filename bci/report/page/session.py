@@ -69,6 +69,9 @@ def picture(r: Report, runs: Sequence[RunRecord]) -> Element:
     classes = r["decoder_info"]["classes"]
     how = f" Above the middle {classes[0]} is more likely, below it {classes[1]}." if len(classes) == 2 else ""
     lead = f"Time since the start runs to the right.{how} Hold the pointer over anything for its words."
+    if r["left_out"]:
+        more = listed([f"{count(n, 'more entry', 'more entries')} of {key}" for key, n in r["left_out"].items()])
+        lead += f" Not shown: {more}."
     return section("What happened", legend(r), shown, lead=lead)
 
 

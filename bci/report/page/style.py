@@ -95,6 +95,7 @@ figure svg, .scroll > svg { display: block; width: 100%; height: auto }
 svg text { font-size: 11.5px; font-family: inherit; font-variant-numeric: tabular-nums }
 svg text:not([class*=" f"]) { fill: var(--soft) }
 svg text.strong { fill: var(--ink); font-weight: 600 }
+svg text.halo { paint-order: stroke; stroke: var(--paper); stroke-width: 3px }
 svg text.name { font-weight: 600 }
 svg text.small { font-size: 10.5px }
 svg text.tiny { font-size: 8.5px; fill: var(--ink) }

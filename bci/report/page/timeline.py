@@ -59,7 +59,11 @@ def row_length_s(duration_s: float) -> float:
     """How much time a row holds."""
     if duration_s <= SINGLE_S:
         return max(duration_s, 1.0)
-    return float(next((r for r in ROWS_S if r >= SINGLE_S / 2 and duration_s <= MAX_ROWS * r), duration_s / MAX_ROWS))
+    row_s = next((r for r in ROWS_S if r >= SINGLE_S / 2 and duration_s <= MAX_ROWS * r), duration_s / MAX_ROWS)
+    n_rows = round(duration_s / row_s)
+    if 0 < duration_s - n_rows * row_s < 0.1 * row_s:  # no row for the rest of some seconds
+        return duration_s / n_rows
+    return float(row_s)
 
 
 def timeline(run: RunRecord, report: dict[str, Any], number_: int) -> Element:
@@ -104,6 +108,7 @@ _GAPS = {  # verdict -> on the picture, for the pointer
 
 def _gaps(scale: Scale, gaps: Sequence[dict[str, Any]], start_s: float) -> list[Element]:
     drawn: list[Element | None] = []
+    named = 0.0  # where the last words stand
     for gap in gaps:
         # of a clock that jumped, the length says nothing about the time in which nothing arrived
         duration_s = gap["duration_s"] if gap["n_about"] is not None else 0.0
@@ -116,8 +121,10 @@ def _gaps(scale: Scale, gaps: Sequence[dict[str, Any]], start_s: float) -> list[
         why = f" ({gap['reason']})" if gap["reason"] else ""
         word = f"{seconds(duration_s)} {on_picture}"
         drawn.append(_box(at, (0.0, AXIS_Y), "gap", f"{seconds(duration_s)}{n}: {words}{why}"))
-        if at[1] > 7 * len(word):
-            drawn.append(e("text", word, x=at[0] + at[1] / 2, y=CHANCES[0] + 14, class_="mid strong"))
+        middle = at[0] + at[1] / 2
+        if at[1] > 12 and middle - named > 8 * len(word):  # room for its words, which may stick out of it
+            named = middle
+            drawn.append(e("text", word, x=middle, y=CHANCES[0] + 14, class_="mid strong halo"))
     return [each for each in drawn if each is not None]
 
 
