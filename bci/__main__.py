@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "replay": ("bci.cli.replay", "Run a recorded session again; --verify compares it bit by bit."),
     "report": ("bci.cli.report", "The report of a session as a page, or several sessions of one person compared."),
     "repair": ("bci.cli.repair", "Cut a damaged XDF file to its last whole chunk."),
+    "fetch": ("bci.cli.fetch", "Get real recordings from the internet."),
     "train": ("bci.cli.train", "Train a decoder from recordings."),
     "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),
     "bench": ("bci.cli.bench", "Measure latency and throughput on this machine."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import sys
 from collections.abc import Callable, Mapping
@@ -13,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from bci.config import ModelSettings, SessionConfig, parse_config, to_toml
+from bci.config import ModelSettings, SessionConfig, channel_index, parse_config, to_toml
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
 from bci.errors import ConfigError, ModelError
 from bci.pipeline import Pipeline
-from bci.recording.replay import RecordedSession, read_session
+from bci.recording.replay import FORMAT, RecordedSession, read_session
 from bci.session import HopModel, Session, no_mark
 from bci.types import StreamSpec, Swap
 from decoders.checkpoint import CheckpointError, Model, load_model
@@ -41,14 +42,15 @@ def load(path: str | Path) -> Model:
         raise ModelError(str(error)) from None
 
 
-def fit_to_stream(model: Model, spec: StreamSpec) -> Pipeline:
+def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None = None) -> Pipeline:
     """The model's pipeline on this stream, warmed up; what does not fit is named."""
-    pipeline = Pipeline(model, spec)
+    config = config or SessionConfig()
+    pipeline = Pipeline(model, spec, config.stream.bad_channels, config.model.lock_to)
     pipeline.warm_up()
     return pipeline
 
 
-def gate_settings(config: SessionConfig, classes: tuple[str, ...]) -> GateSettings:
+def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_model: bool) -> GateSettings:
     """The gate's settings for a model with these classes; a class called ``rest`` commands nothing unless told."""
     g = config.gate
     rest = g.rest if g.rest is not None else ("rest" if "rest" in classes else None)
@@ -57,9 +59,10 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...]) -> GateSettin
         rest=rest,
         threshold=g.threshold,
         release=g.release if g.release is not None else 0.8 * g.threshold,
-        dwell_s=g.dwell_s,
+        dwell_s=g.dwell_s if g.dwell_s is not None else 0.0 if is_epoch_model else 0.5,
         refractory_s=g.refractory_s,
         max_age_s=g.max_age_s,
+        max_hole_s=math.inf if is_epoch_model else None,
         ttl_ms=g.ttl_ms,
     )
 
@@ -78,8 +81,11 @@ def build_session(
     mark: Callable[[str], None] = no_mark,
 ) -> Session:
     """The data path, the same for live and replay."""
-    settings = gate_settings(config, pipelines[model_hash].classes)
-    return Session(spec, pipelines, model_hash, settings, max_fill_s=config.stream.max_fill_s, mark=mark)
+    model = pipelines[model_hash]
+    settings = gate_settings(config, model.classes, model.is_epoch_model)
+    trigger = channel_index(spec, "stream.trigger_channel", config.stream.trigger_channel)
+    max_fill_s = config.stream.max_fill_s
+    return Session(spec, pipelines, model_hash, settings, max_fill_s=max_fill_s, trigger=trigger, mark=mark)
 
 
 def check_expectations(expected: ModelSettings, model: Model) -> None:
@@ -98,6 +104,7 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
         "reference": pre.get("reference", "none"),
         "bandpass_hz": pre.get("bandpass_hz"),
         "notch_hz": pre.get("notch_hz"),
+        "clip": pre.get("clip"),
         "window_s": window_s,
         "hop_s": spec.hop / spec.sfreq_hz,
     }
@@ -137,7 +144,7 @@ def session_metadata(config: SessionConfig, spec: StreamSpec, model_hash: str) -
     """What replay needs to build the same session, as the header of ``bci-events`` keeps it."""
     return json.dumps(
         {
-            "format": 1,
+            "format": FORMAT,
             "model_hash": model_hash,
             "primary": msgspec.to_builtins(spec),
             "config": to_toml(config),
@@ -185,13 +192,13 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
     folder = path.parent / "models"
     if other_model is not None:
         model = load(other_model)
-        pipelines = {model.hash: fit_to_stream(model, spec)}
+        pipelines = {model.hash: fit_to_stream(model, spec, config)}
     else:
         hashes = {recorded.metadata["model_hash"]} | {
             e.event.model_hash for e in recorded.events if isinstance(e.event, Swap)
         }
         models = {h: _own_model(folder / h, h) for h in hashes}
-        pipelines = {h: fit_to_stream(m, spec) for h, m in models.items()}
+        pipelines = {h: fit_to_stream(m, spec, config) for h, m in models.items()}
         model = models[recorded.metadata["model_hash"]]
     here = environment() == recorded.metadata["environment"]
     return Replayable(recorded, config, spec, model, pipelines, here)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import pydantic
 import tomlkit
 from pydantic import Field
 
 from bci.errors import ConfigError
+from bci.types import StreamSpec
 
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
@@ -36,10 +37,15 @@ class StreamSettings(Section):
     markers: tuple[str, ...] = ()
     also: tuple[str, ...] = Field(default=(), description="more signal streams, recorded beside the primary one")
     unit: Literal["", "uV", "mV", "V", "T"] = Field(default="", description="for a stream that does not say its unit")
+    labels: tuple[str, ...] = Field(default=(), description="for a stream that does not name its channels, in order")
+    bad_channels: tuple[str, ...] = Field(
+        default=(), description="inputs of the model that carry no signal today; rebuilt from the others"
+    )
     wait_s: Positive = 10.0
     silence_s: Positive | None = None
     reconnect_s: Positive = 30.0
     max_fill_s: Annotated[float, Field(ge=0, le=1)] = 0.1
+    trigger_channel: str = Field(default="", description="label of a channel whose changes are markers")
     counter_channel: str = Field(default="", description="label of a channel that counts samples")
     counter_modulo: Annotated[int, Field(ge=2)] | None = Field(default=None, description="where it wraps to 0")
 
@@ -53,8 +59,12 @@ class ModelSettings(Section):
     reference: str | None = None
     bandpass_hz: tuple[float, float] | None = None
     notch_hz: Positive | None = None
+    clip: Positive | None = None
     window_s: Positive | None = None
     hop_s: Positive | None = None
+    lock_to: tuple[str, ...] = Field(
+        default=(), description='more markers that an epoch model answers, beside those it was trained with; "*": all'
+    )
 
 
 class GateSection(Section):
@@ -64,7 +74,9 @@ class GateSection(Section):
     release: Probability | None = Field(
         default=None, description="hysteresis: a dwell ends below this; default 0.8 x threshold"
     )
-    dwell_s: Annotated[float, Field(ge=0)] = 0.5
+    dwell_s: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="how long a class must be held; default 0.5, or 0 for a model that answers markers"
+    )
     refractory_s: Annotated[float, Field(ge=0)] = 1.0
     max_age_s: Positive = 0.5
     ttl_ms: Positive = 300.0
@@ -87,6 +99,24 @@ class RecordingSection(Section):
     planned_s: Positive = Field(default=3600.0, description="duration that free disk space is checked against")
 
 
+class ExpectSection(Section):
+    """A stream that the session needs, and what it must be. ``[[expect]]``, once a stream."""
+
+    name: str = ""
+    type: str = ""
+    source_id: str = ""
+    need: Literal["critical", "optional"] = "critical"
+    sfreq_hz: Positive | None = None
+    channels: tuple[str, ...] | None = Field(default=None, description="all labels, in order")
+    unit: str | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _says_which(self) -> ExpectSection:
+        if not (self.name or self.type or self.source_id):
+            raise ValueError("which stream is expected? give name, type or source_id")
+        return self
+
+
 class SessionConfig(Section):
     """A whole session."""
 
@@ -95,6 +125,7 @@ class SessionConfig(Section):
     gate: GateSection = GateSection()
     devices: DeviceSection = DeviceSection()
     recording: RecordingSection = RecordingSection()
+    expect: tuple[ExpectSection, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _release_below_threshold(self) -> SessionConfig:
@@ -150,10 +181,27 @@ def _line(error: Any) -> str:
 def _keys(section: tuple[Any, ...]) -> list[str]:
     model: Any = SessionConfig
     for name in section:
-        model = model.model_fields[name].annotation
+        if isinstance(name, str):  # a number counts the tables of one name
+            model = model.model_fields[name].annotation
+            model = get_args(model)[0] if get_args(model) else model
     return list(model.model_fields)
 
 
 def to_toml(config: SessionConfig) -> str:
     """The configuration as resolved, as the session folder keeps it; settings without a value are left out."""
     return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def channel_index(spec: StreamSpec, key: str, label: str) -> int | None:
+    """The channel that a setting names; None where it names none.
+
+    Raises
+    ------
+    ConfigError
+        The stream has no such channel.
+    """
+    if not label:
+        return None
+    if label not in spec.labels:
+        raise ConfigError(f"{key} = {label!r}: the stream has channels {', '.join(spec.labels)}")
+    return spec.labels.index(label)

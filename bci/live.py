@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,17 +23,18 @@ from bci.build import (
     load,
     session_metadata,
 )
-from bci.config import SessionConfig, to_toml
+from bci.config import ExpectSection, SessionConfig, to_toml
 from bci.control.gate import with_threshold
 from bci.devices import make_device
-from bci.errors import ConfigError, RecordingError, RolandicError, one_line
+from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
 from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest, gap_detector
 from bci.host.inbox import Inbox
-from bci.offline.stream import with_unit
-from bci.ports import Source
+from bci.offline.stream import with_labels, with_unit
+from bci.ports import Pulled, Source
+from bci.preflight import LOOK_S, Finding, FirstLook, fits, mismatches, remarks
 from bci.recording.folder import SessionFolder, check_free_space, next_part
 from bci.report.text import live_report, report_text
 from bci.scoring import Scorer
@@ -79,14 +81,14 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
-    gate_settings(config, tuple(model.spec.classes))
+    gate_settings(config, tuple(model.spec.classes), model.spec.epoch is not None)
     for url in config.devices.urls:
         make_device(url)  # a wrong one is said before anything is made
-    sources = open_sources(config)
+    sources, findings = open_sources(config)
     recorder = devices = control = None
     try:
-        spec = with_unit(sources[0].spec, config.stream.unit)
-        pipeline = fit_to_stream(model, spec)
+        spec = primary_spec(config, sources)
+        pipeline = fit_to_stream(model, spec, config)
         hop_s = model.spec.hop / model.spec.sfreq_hz
         detectors = [gap_detector(n, source.spec, config) for n, source in enumerate(sources)]
         pipelines: dict[str, HopModel] = {model.hash: pipeline}
@@ -106,8 +108,9 @@ def run_live(
         engine = Engine(
             session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
+            first_look=first_look(config, sources), findings=findings,
         )  # fmt: skip
-        handler = ControlHandler(engine, inbox, folder, spec)
+        handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config))
         control = handler.serve()
         if on_stop is not None:
             on_stop(engine.stop)
@@ -190,10 +193,96 @@ def _start_line(sources: Sequence[Source], model: Model, folder: SessionFolder, 
     )
 
 
-def open_sources(config: SessionConfig) -> list[Source]:
-    """The primary stream first, then its markers and what else was asked for."""
-    if config.stream.recording:
-        return list(_open_recording(config))
+def preflight(config: SessionConfig) -> list[Finding]:
+    """All that a session would find out in its first second, and nothing else: no model, recorder or device."""
+    try:
+        sources, findings = open_sources(config)
+    except RolandicError as error:
+        return [Finding("fail", config.stream.name or "streams", str(error))]
+    inbox, look = Inbox(), first_look(config, sources)
+    try:
+        if config.model.path:
+            fit_to_stream(load(config.model.path), primary_spec(config, sources), config)
+        for number, source in enumerate(sources):
+            source.start(lambda event, number=number: inbox.put((number, event)))
+        until_s = time.monotonic() + LOOK_S + config.stream.wait_s
+        while not look.is_done and time.monotonic() < until_s:
+            for number, event in inbox.take(0.1):
+                if isinstance(event, Pulled) and not isinstance(event.samples, list):
+                    findings += look.take(number, event.samples, event.stamps_s)
+    except RolandicError as error:
+        findings.append(Finding("fail", sources[0].spec.name, str(error)))
+    finally:
+        inbox.close()
+        for source in sources:
+            source.close()
+    return findings + look.finish()
+
+
+def primary_spec(config: SessionConfig, sources: Sequence[Source]) -> StreamSpec:
+    """The primary stream as the session takes it: with the unit and the labels that it does not say itself."""
+    return with_labels(with_unit(sources[0].spec, config.stream.unit), config.stream.labels)
+
+
+def first_look(config: SessionConfig, sources: Sequence[Source]) -> FirstLook:
+    """The judge of the first second of these sources."""
+    expected = [next((e for e in config.expect if fits(e, s.spec)), None) for s in sources]
+    return FirstLook([s.spec for s in sources], expected)
+
+
+def open_sources(config: SessionConfig) -> tuple[list[Source], list[Finding]]:
+    """The primary stream first, then its markers and what else was asked for or is expected; and what was noticed.
+
+    Raises
+    ------
+    SourceError
+        A stream that the session needs is not there, or is not what ``session.toml`` expects.
+    """
+    sources = list(_open_recording(config)) if config.stream.recording else _open_lsl(config)
+    findings: list[Finding] = []
+    try:
+        for expected in config.expect:
+            if not any(fits(expected, s.spec) for s in sources):
+                findings += _open_expected(expected, config, sources)
+        for source in sources:
+            findings += remarks(source.spec) if not config.stream.recording else []
+        for expected in config.expect:
+            for number, source in enumerate(sources):
+                if fits(expected, source.spec):
+                    spec = primary_spec(config, sources) if number == 0 else source.spec
+                    findings += _compared(expected, spec)
+    except BaseException:
+        for source in sources:
+            source.close()
+        raise
+    return sources, findings
+
+
+def _open_expected(expected: ExpectSection, config: SessionConfig, sources: list[Source]) -> list[Finding]:
+    """Add an expected stream to the sources; where it is missing, refuse or say so."""
+    from bci.sources.lsl import open_source
+
+    asked = (expected.name, expected.type, expected.source_id)
+    s = config.stream
+    try:
+        if s.recording:
+            raise SourceError(f"{s.recording} holds no stream with {' '.join(filter(None, asked))}")
+        sources.append(open_source(*asked, wait_s=s.wait_s, silence_s=s.silence_s, reconnect_s=s.reconnect_s))
+    except SourceError as error:
+        if expected.need == "critical":
+            raise
+        return [Finding("warn", " ".join(filter(None, asked)), f"optional, and not there: {error}")]
+    return []
+
+
+def _compared(expected: ExpectSection, spec: StreamSpec) -> list[Finding]:
+    problems = mismatches(expected, spec)
+    if problems and expected.need == "critical":
+        raise SourceError(f"stream {spec.name!r} is not as session.toml expects: {'; '.join(problems)}")
+    return [Finding("warn", spec.name, text) for text in problems]
+
+
+def _open_lsl(config: SessionConfig) -> list[Source]:
     from bci.sources.lsl import find_markers, open_source
 
     s = config.stream
@@ -245,8 +334,8 @@ class ControlHandler:
 
     ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status")
 
-    def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, spec: StreamSpec):
-        self._engine, self._inbox, self._folder, self._spec = engine, inbox, folder, spec
+    def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, fit: Callable[[Model], HopModel]):
+        self._engine, self._inbox, self._folder, self._fit = engine, inbox, folder, fit
         self._swap_error = ""
 
     def serve(self) -> ControlServer:
@@ -295,7 +384,7 @@ class ControlHandler:
         """Read, check, warm up and store a model; only then may it take over."""
         try:
             model = load(path)
-            pipeline = fit_to_stream(model, self._spec)
+            pipeline = self._fit(model)
             check_swap(self._engine.session.pipeline, pipeline)
             self._folder.add_model(path, model.hash)
         except RolandicError as error:

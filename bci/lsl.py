@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pylsl
 
 from bci.errors import SourceError
+from bci.preflight import why_missing
 from bci.types import DTYPES, Channel, StreamSpec
 from bci.units import canonical_unit
 
@@ -147,15 +150,38 @@ def find_stream(
         found += pylsl.resolve_bypred(predicate, 64, 0.3)  # a second one may answer a little later
     candidates = {info.uid(): (info, spec_from_xml(info.as_xml())) for info in found}
     if not candidates:
-        seen = ", ".join(sorted(repr(spec.name) for _, spec in visible_streams(0.5))) or "none"
-        raise SourceError(f"no LSL stream with {asked} within {wait_s:g} s; visible now: {seen}")
+        specs = [spec for _, spec in visible_streams(0.5)]
+        seen = ", ".join(sorted(repr(spec.name) for spec in specs)) or "none"
+        cause = why_missing(
+            name, type_, source_id, specs, this_host=socket.gethostname(), has_known_peers=has_known_peers()
+        )
+        raise SourceError(f"no LSL stream with {asked} within {wait_s:g} s; visible now: {seen}; {cause}")
     if len(candidates) > 1:
+        ids = [spec.source_id for _, spec in candidates.values()]
+        is_told_apart = len(set(ids)) == len(ids) and all(ids)
+        how = "name one by --source-id" if is_told_apart else "nothing tells them apart: stop all but one"
         raise SourceError(
             f"{len(candidates)} LSL streams with {asked}: "
             f"{describe(sorted((s for _, s in candidates.values()), key=lambda s: (s.hostname, s.source_id)))}; "
-            "name one by --source-id"
+            f"{how}"
         )
     return next(iter(candidates.values()))
+
+
+def configuration() -> Path | None:
+    """The ``lsl_api.cfg`` that liblsl reads here, if there is one."""
+    if path := os.environ.get("LSLAPICFG"):
+        return Path(path)
+    return next((p for p in (Path(c).expanduser() for c in _CONFIGURATIONS) if p.exists()), None)
+
+
+def has_known_peers() -> bool:
+    """Whether machines that multicast does not reach are named there."""
+    path = configuration()
+    if path is None or not path.is_file():
+        return False
+    peers = re.search(r"^\s*KnownPeers\s*=\s*\{([^}]*)\}", path.read_text(errors="replace"), re.MULTILINE)
+    return bool(peers and peers[1].strip())
 
 
 def describe(specs: Sequence[StreamSpec]) -> str:

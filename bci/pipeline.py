@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ModelError
+from bci.ports import END_MARKER
+from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, StreamSpec
 from decoders.checkpoint import Model
 from decoders.engine import Runner
+from decoders.epochs import EpochRunner
+from decoders.spec import Decoder, EpochDecoder
 
 
 class Pipeline:
-    """Raw blocks in, class probabilities out, hop by hop.
+    """Raw blocks in, class probabilities out, hop by hop; or, for a model that answers markers, epoch by epoch.
 
     Parameters
     ----------
@@ -24,6 +30,10 @@ class Pipeline:
         As `decoders.checkpoint.load_model` gives it.
     stream
         The stream that it shall run on; what does not fit is refused here, by name.
+    bad_channels
+        Inputs of the model that carry no signal today; they are rebuilt from the others by spherical splines.
+    lock_to
+        Labels of further markers that an epoch model answers, beside those that it was trained with; "*" is all.
 
     Raises
     ------
@@ -31,33 +41,52 @@ class Pipeline:
         A channel, unit or rate of the model is not what the stream has.
     """
 
-    def __init__(self, model: Model, stream: StreamSpec):
+    def __init__(self, model: Model, stream: StreamSpec, bad_channels: Sequence[str] = (), lock_to: Sequence[str] = ()):
         try:
             spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
         except msgspec.ValidationError as error:
             raise ModelError(f"model {model.hash[:12]}: its preprocessing cannot be read ({error})") from None
-        self.preprocessing = Preprocessing(spec, stream)
-        self.runner = Runner(model.decoder, model.params)
+        bad = dict.fromkeys((*spec.interpolate, *bad_channels))
+        self.preprocessing = Preprocessing(msgspec.structs.replace(spec, interpolate=tuple(bad)), stream)
         self.model_hash = model.hash
         self.classes = tuple(model.spec.classes)
         self.block = self.preprocessing.block
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
         hop_s = spec.hop / spec.sfreq_hz
+        self.runner = self._ring = None
+        self._nothing = np.full(len(self.classes), 1 / len(self.classes))
+        if model.spec.epoch is None:
+            self.runner = Runner(cast("Decoder", model.decoder), model.params)
+            self._markers = frozenset()
+        else:
+            self._first, stop = model.spec.epoch
+            self._sfreq_hz, self._last_s = stream.sfreq_hz, (stop - 1) / spec.sfreq_hz
+            self._ring = EpochRing(stop - self._first, spec.hop, round(LATE_S * spec.sfreq_hz))
+            self._epochs = EpochRunner(cast("EpochDecoder", model.decoder), model.params)
+            self._markers = frozenset((*model.info.get("labels", {}), *lock_to))
         # until then an answer depends on where the pipeline was started, or on a sample that was made up
         self._n_priming = model.spec.n_priming_hops + math.ceil(self.preprocessing.settling_s / hop_s)
         self.n_prime_blocks = math.ceil(self._n_priming * hop_s * stream.sfreq_hz / self.block) + 1
-        self._n_hops = 0
+        self._n_hops = self._n_samples = 0  # since the start; raw ones
         self._taint: dict[Flag, int] = {}
+
+    @property
+    def is_epoch_model(self) -> bool:
+        """Whether it answers markers instead of hops."""
+        return self._ring is not None
 
     def warm_up(self) -> None:
         """Pay for first calls before anything is live."""
-        self.runner.warm_up()
+        (self.runner or self._epochs).warm_up()
 
     def start(self, first_sample: NDArray) -> None:
         """Begin a segment: filters in steady state for ``first_sample`` (n_channels,), decoder state as new."""
         self.preprocessing.start(first_sample)
-        self.runner.reset()
-        self._n_hops = 0
+        if self.runner is not None:
+            self.runner.reset()
+        if self._ring is not None:
+            self._ring.start()
+        self._n_hops = self._n_samples = 0
         self._taint = {}
 
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]:
@@ -65,6 +94,7 @@ class Pipeline:
 
         A flag about samples stays for as long as they can be felt: in the filters, then in the decoder's context.
         """
+        self._n_samples += self.block
         hops = self.preprocessing.step(samples)
         mark("filtered")
         if n_filled:
@@ -72,7 +102,6 @@ class Pipeline:
         results = []
         for data, flags in hops:
             self._n_hops += 1
-            p = self.runner.step(data)
             for flag in (Flag.NONFINITE, Flag.BAD_CHANNEL):
                 if flags & flag:
                     self._taint[flag] = self._n_priming
@@ -84,6 +113,40 @@ class Pipeline:
                     self._taint[flag] = n_left - 1
             if self._n_hops < self._n_priming:
                 flags |= Flag.PRIMING
-            results.append((p, flags))
+            results.append(self._answer(data, flags))
         mark("decoded")
         return results
+
+    def _answer(self, data: NDArray[np.float32], flags: Flag) -> tuple[NDArray, Flag]:
+        if self.runner is not None:
+            return self.runner.step(data), flags
+        assert self._ring is not None
+        self._ring.push(data, flags)
+        return self._nothing, flags | Flag.BETWEEN_EPOCHS
+
+    def answers(self, label: str) -> bool:
+        """Whether a marker of this label gets a prediction of its own."""
+        return label in self._markers or ("*" in self._markers and label != END_MARKER)
+
+    def epoch(self, n_back: int) -> tuple[NDArray, Flag, float] | None:
+        """Decide the epoch of a marker that fell ``n_back`` raw samples before the newest one; None until it is whole.
+
+        Returns
+        -------
+        p : ndarray, shape (n_classes,)
+        flags : Flag
+        end_s : float
+            How long before the newest sample the epoch ended.
+
+        Raises
+        ------
+        EpochGoneError
+            It will never be whole.
+        """
+        assert self._ring is not None
+        first = self.preprocessing.sample_at(self._n_samples - 1 - n_back) + self._first
+        cut = self._ring.cut(first)
+        if cut is None:
+            return None
+        data, flags = cut
+        return self._epochs.predict(data), flags, max(0.0, n_back / self._sfreq_hz - self._last_s)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bci.types import Command, MarkerPlaced, OutputEvent, Prediction, Receipt
+from bci.types import Command, Flag, MarkerExpired, MarkerPlaced, OutputEvent, Prediction, Receipt
 from calibration import stats
 from decoders.checkpoint import Model
 
@@ -23,6 +23,7 @@ class Trial:
     sample_index: int
     stamp_s: float
     p: tuple[float, ...] = ()
+    number: int = -1  # of its marker
 
 
 @dataclass
@@ -30,7 +31,8 @@ class Scorer:
     """Takes the outputs of a session in order.
 
     A trial is decided by the newest prediction whose last sample is at most ``decide_at_s`` after the cue's (one
-    decision a trial; overlapping windows are never counted as trials); by time, so that a loss moves no decision. A
+    decision a trial; overlapping windows are never counted as trials); by time, so that a loss moves no decision. Of a
+    model that answers markers, the answer to the cue's own marker decides; a marker that expired is an abstention. A
     command is right when its class is the one that is cued at that moment, false otherwise.
     """
 
@@ -38,9 +40,12 @@ class Scorer:
     labels: Mapping[str, str]
     decide_at_s: float
     sfreq_hz: float
+    is_epoch_model: bool = False
     trials: list[Trial] = field(default_factory=list)
     n_predictions: int = 0
     n_trusted: int = 0
+    n_epochs: int = 0
+    n_expired: int = 0
     n_commands: int = 0
     n_false_commands: int = 0
     n_sent: int = 0
@@ -59,12 +64,17 @@ class Scorer:
         """For a model: its classes, and the labels and decision time that it was trained with."""
         classes = tuple(model.spec.classes)
         labels = dict(model.info.get("labels", {})) | {c: c for c in classes}
-        return cls(classes, labels, float(model.info.get("decide_at_s", 3.5)), sfreq_hz)
+        return cls(classes, labels, float(model.info.get("decide_at_s", 3.5)), sfreq_hz, model.spec.epoch is not None)
 
     def receive(self, output: OutputEvent) -> None:
         """Count one output."""
-        if isinstance(output, Prediction):
+        if isinstance(output, Prediction) and output.marker >= 0:
+            self._epoch(output)
+        elif isinstance(output, Prediction):
             self._prediction(output)
+        elif isinstance(output, MarkerExpired):
+            self.n_expired += 1
+            self._close(output.number)
         elif isinstance(output, MarkerPlaced):
             self._marker(output)
         elif isinstance(output, Command):
@@ -80,21 +90,37 @@ class Scorer:
         if label not in self.classes:
             self._cued = None
             return
-        trial = Trial(len(self.trials), label, marker.sample_index, marker.stamp_s - marker.residual_s)
+        trial = Trial(
+            len(self.trials), label, marker.sample_index, marker.stamp_s - marker.residual_s, (), marker.number
+        )
         self.trials.append(trial)
         self._open.append(trial)
         self._cued, self._cued_has_command = trial, False
 
     def _prediction(self, prediction: Prediction) -> None:
         self.n_predictions += 1
-        self.n_trusted += prediction.flags == 0
+        self.n_trusted += not prediction.flags & ~Flag.BETWEEN_EPOCHS
         self.first_stamp_s = self.first_stamp_s if self.first_stamp_s is not None else prediction.stamp_s
         self.last_stamp_s = prediction.stamp_s
-        while self._open and prediction.stamp_s > self._due_s(self._open[0]):
+        while self._open and not self.is_epoch_model and prediction.stamp_s > self._due_s(self._open[0]):
             self._decide(self._open.popleft())
         if self._last is not None:
             self._hop_s = prediction.stamp_s - self._last.stamp_s
         self._last = prediction
+
+    def _epoch(self, prediction: Prediction) -> None:
+        self.n_epochs += 1
+        trial = self._close(prediction.marker)
+        if trial is not None and prediction.flags == 0:
+            trial.p = prediction.p
+
+    def _close(self, number: int) -> Trial | None:
+        """The open trial of this marker, which waits no longer."""
+        for trial in self._open:
+            if trial.number == number:
+                self._open.remove(trial)
+                return trial
+        return None
 
     def _due_s(self, trial: Trial) -> float:
         return trial.stamp_s + self.decide_at_s + 0.5 / self.sfreq_hz
@@ -122,10 +148,18 @@ class Scorer:
         """Decide the last trial if its time had come; drop one that the recording cut off."""
         while self._open:
             trial = self._open.popleft()
-            if self._last is not None and self._last.stamp_s + self._hop_s > self._due_s(trial):
+            if self.is_epoch_model:
+                self.trials.remove(trial)  # its epoch was cut off by the end
+            elif self._last is not None and self._last.stamp_s + self._hop_s > self._due_s(trial):
                 self._decide(trial)
             else:
                 self.trials.remove(trial)
+
+    def _auc(self, decided: list[Trial]) -> float | None:
+        """Of the second of two classes; abstentions do not count."""
+        if len(self.classes) != 2 or len({t.label for t in decided}) < 2:
+            return None
+        return stats.auc([t.label == self.classes[1] for t in decided], [t.p[1] for t in decided])
 
     @property
     def minutes(self) -> float:
@@ -141,12 +175,15 @@ class Scorer:
         result: dict[str, Any] = {
             "n_predictions": self.n_predictions,
             "n_trusted_predictions": self.n_trusted,
+            "n_epochs": self.n_epochs,
+            "n_expired": self.n_expired,
             "n_trials": n,
             "n_abstained": n - len(decided),
             "accuracy": None,
             "chance": None,
             "chance_band": None,
             "kappa": None,
+            "auc": None,
             "itr_bits_per_min": None,
             "n_commands": self.n_commands,
             "n_commands_sent": self.n_sent,
@@ -165,7 +202,8 @@ class Scorer:
                 "chance": chance,
                 "chance_band": list(stats.chance_band(n, chance)),
                 "kappa": stats.kappa(cued, said),
-                "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(self.classes), self.decide_at_s),
+                "auc": self._auc(decided),
+                "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(self.classes), self.decide_at_s, chance),
             }
         return result
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 
 from bci.control import gate
 from bci.errors import ModelError
+from bci.signal.epochs import EpochGoneError
 from bci.signal.timeline import Block, ClockCorrection, Timeline
+from bci.signal.triggers import TriggerChannel
 from bci.types import (
     Chunk,
     ClockOffset,
@@ -31,6 +34,7 @@ from bci.types import (
     HealthChange,
     InputEvent,
     Marker,
+    MarkerExpired,
     MarkerPlaced,
     Now,
     OutputEvent,
@@ -54,12 +58,26 @@ class HopModel(Protocol):
     block: int  # raw samples per block
     n_prime_blocks: int  # blocks after which a prediction no longer depends on where the pipeline was started
 
+    @property
+    def is_epoch_model(self) -> bool: ...  # it answers markers, not hops
     def start(self, first_sample: NDArray) -> None: ...
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]: ...
+    def answers(self, label: str) -> bool: ...
+    def epoch(self, n_back: int) -> tuple[NDArray, Flag, float] | None: ...
 
 
 def no_mark(stage: str) -> None:
     """Latency is measured by whoever gives a better one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A marker whose epoch is not whole yet; ``sample_index`` is known for sure where a trigger channel gave it."""
+
+    number: int
+    label: str
+    stamp_s: float
+    sample_index: int | None
 
 
 class Session:
@@ -79,6 +97,8 @@ class Session:
         Number of the primary stream in the events.
     max_fill_s
         A loss up to this long is filled by holding the last sample; a longer one starts a new segment.
+    trigger
+        Number of the channel whose changes are markers, if there is one; markers come from it alone then.
     mark
         Called with the name of each stage as it ends, for the latency ledger; it cannot change an output.
     """
@@ -92,6 +112,7 @@ class Session:
         *,
         primary: int = 0,
         max_fill_s: float = 0.1,
+        trigger: int | None = None,
         mark: Callable[[str], None] = no_mark,
     ):
         self.spec, self.pipelines, self.primary = spec, pipelines, primary
@@ -113,6 +134,9 @@ class Session:
         self._incoming: tuple[HopModel, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
         self.refusal: tuple[str, ...] = ()  # what the gate said to the last control
         self._marker_clocks: dict[int, ClockCorrection] = {}
+        self._n_markers = 0
+        self._waiting: list[_Waiting] = []
+        self._trigger = None if trigger is None else TriggerChannel(trigger)
         self._on: dict[type, Callable] = {
             Chunk: self._on_chunk,
             Gap: self._on_gap,
@@ -148,6 +172,8 @@ class Session:
     def _on_chunk(self, chunk: Chunk) -> list[OutputEvent]:
         if chunk.stream == self.primary:
             self.timeline.chunk(chunk)
+            if self._trigger is not None:
+                self._trigger.chunk(chunk)
         return []
 
     def _on_gap(self, gap: Gap) -> list[OutputEvent]:
@@ -178,6 +204,13 @@ class Session:
         self._recent.append((block.samples, block.n_filled))
         for p, flags in self.pipeline.step(block.samples, block.n_filled, self._mark):
             self._pending.append(self._prediction(block, p, flags))
+            self.n_hops += 1
+        if self._trigger is not None:
+            for index, label in self._trigger.up_to(block.sample_index):
+                stamp_s = block.stamp_s - (block.sample_index - index) * self.timeline.fit.period_s
+                outputs += self._placed(label, stamp_s, (index, 0.0), is_sure=True)
+        if self._waiting:
+            outputs += self._complete_epochs(block)
         self.n_blocks += 1
         self._prime(block)
         return outputs
@@ -185,7 +218,7 @@ class Session:
     def _prediction(self, block: Block, p: NDArray, flags: Flag) -> Prediction:
         if self._is_paused:
             flags |= Flag.PAUSED
-        prediction = Prediction(
+        return Prediction(
             hop=self.n_hops,
             sample_index=block.sample_index,
             stamp_s=block.stamp_s,
@@ -193,8 +226,44 @@ class Session:
             flags=int(flags),
             model_hash=self.pipeline.model_hash,
         )
-        self.n_hops += 1
-        return prediction
+
+    def _complete_epochs(self, block: Block) -> list[OutputEvent]:
+        """Decide the markers whose epochs are whole; the line of stamps has moved on since they came."""
+        outputs: list[OutputEvent] = []
+        still: list[_Waiting] = []
+        for waiting in self._waiting:
+            try:
+                index = self._index_of(waiting)
+                answer = self.pipeline.epoch(block.sample_index - index)
+            except EpochGoneError as gone:
+                outputs.append(MarkerExpired(waiting.label, waiting.number, str(gone)))
+                continue
+            if answer is None:
+                still.append(waiting)
+                continue
+            p, flags, end_s = answer
+            prediction = self._prediction(block, p, flags)
+            self._pending.append(
+                msgspec.structs.replace(
+                    prediction,
+                    hop=self.n_hops - 1,
+                    stamp_s=block.stamp_s - end_s,
+                    marker=waiting.number,
+                    marker_index=index,
+                )
+            )
+        if len(still) < len(self._waiting):
+            self._mark("decoded")
+        self._waiting = still
+        return outputs
+
+    def _index_of(self, waiting: _Waiting) -> int:
+        if waiting.sample_index is not None:
+            return waiting.sample_index
+        placed = self.timeline.place(waiting.stamp_s)
+        if placed is None:
+            raise EpochGoneError("the marker came too late: its time is no longer known")
+        return placed[0]
 
     # --- a prediction becomes a proposal -----------------------------------------------------------------------------
 
@@ -207,7 +276,9 @@ class Session:
             outputs.append(prediction)
         before = self.gate
         health, self._worst = self._worst or self.health, None  # trouble that came and went must be seen too
-        self.gate, command, reasons = gate.step(self.settings, self.gate, prediction, health, now.now_s)
+        is_between = prediction is not None and bool(prediction.flags & Flag.BETWEEN_EPOCHS)
+        evidence = None if is_between else prediction  # the gate hears of epochs, and that time goes on between them
+        self.gate, command, reasons = gate.step(self.settings, self.gate, evidence, health, now.now_s)
         outputs += self._gate_change(before, reasons)
         if command is not None:
             outputs.append(command)
@@ -246,12 +317,23 @@ class Session:
         return [health]
 
     def _on_marker(self, marker: Marker) -> list[OutputEvent]:
+        if self._trigger is not None:  # readers of files make markers of the same channel: every cue would come twice
+            return []
         clock = self._marker_clocks.get(marker.stream)
         stamp_s = clock.at(marker.stamp_s) if clock else marker.stamp_s
         placed = self.timeline.place(stamp_s)
         if placed is None:
+            if self.pipeline.answers(marker.label):
+                return [MarkerExpired(marker.label, -1, "the marker's time lies outside the signal")]
             return []
-        return [MarkerPlaced(marker.label, placed[0], stamp_s, placed[1])]
+        return self._placed(marker.label, stamp_s, placed, is_sure=False)
+
+    def _placed(self, label: str, stamp_s: float, placed: tuple[int, float], *, is_sure: bool) -> list[OutputEvent]:
+        number = self._n_markers
+        self._n_markers += 1
+        if self.pipeline.answers(label):
+            self._waiting.append(_Waiting(number, label, stamp_s, placed[0] if is_sure else None))
+        return [MarkerPlaced(label, placed[0], stamp_s, placed[1], number)]
 
     # --- another model -----------------------------------------------------------------------------------------------
 
@@ -293,6 +375,12 @@ def check_swap(old: HopModel, new: HopModel) -> None:
     if new.block != old.block:
         raise ModelError(
             f"the new model computes every {new.block} samples, the running one every {old.block}: train with that hop"
+        )
+    if new.is_epoch_model != old.is_epoch_model:
+        kinds = ("every hop", "markers")
+        raise ModelError(
+            f"the new model answers {kinds[new.is_epoch_model]}, the running one {kinds[old.is_epoch_model]}: "
+            "swap like for like, or start a session with it"
         )
     if new.classes != old.classes:
         raise ModelError(

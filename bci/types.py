@@ -63,6 +63,11 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.format == "string" or (self.sfreq_hz == 0.0 and self.type.lower() == "markers")
 
 
+def marker_spec(name: str) -> StreamSpec:
+    """A marker stream as LSL knows it: strings, one channel, no rate."""
+    return StreamSpec(name=name, type="Markers", format="string", channels=(Channel("marker", "Markers"),))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedStream:
     """One stream of a recording: ``samples`` (n, n_channels), or n labels; ``stamps_s`` (n,) as recorded."""
@@ -70,6 +75,11 @@ class RecordedStream:
     spec: StreamSpec
     samples: NDArray[Any] | list[str]
     stamps_s: NDArray[np.float64]
+
+    @property
+    def marker_labels(self) -> list[str]:
+        """Of a marker stream: what each marker says, the number of its first channel where it is numeric."""
+        return self.samples if isinstance(self.samples, list) else [str(row[0]) for row in self.samples]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,6 +222,7 @@ class Flag(IntFlag):
     NONFINITE = 4  # NaN or inf arrived; the last finite value was held
     BAD_CHANNEL = 8  # a channel that the decoder needs is flat or saturated
     PAUSED = 16
+    BETWEEN_EPOCHS = 32  # the model answers markers; this hop by itself says nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,7 +237,11 @@ class Hop:
 
 
 class Prediction(msgspec.Struct, frozen=True, tag_field="kind", tag="prediction"):
-    """What the decoder says after one hop. ``age_s`` is the age of its newest sample when the gate saw it."""
+    """What the decoder says after one hop, or of the epoch that the hop completed.
+
+    ``age_s`` is the age of its newest sample when the gate saw it. For an epoch, ``marker`` is the number of the marker
+    that it answers, ``marker_index`` the raw sample that the epoch was cut by; both are -1 for a hop.
+    """
 
     hop: int
     sample_index: int
@@ -235,6 +250,8 @@ class Prediction(msgspec.Struct, frozen=True, tag_field="kind", tag="prediction"
     flags: int
     model_hash: str
     age_s: float = 0.0
+    marker: int = -1
+    marker_index: int = -1
 
 
 class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
@@ -284,12 +301,24 @@ class SegmentStarted(msgspec.Struct, frozen=True, tag_field="kind", tag="segment
 
 
 class MarkerPlaced(msgspec.Struct, frozen=True, tag_field="kind", tag="marker_placed"):
-    """The raw sample of the primary stream that a marker fell on, and how far its time was from that sample's."""
+    """The raw sample of the primary stream that a marker fell on, and how far its time was from that sample's.
+
+    ``number`` counts the markers of the session that could be placed.
+    """
 
     label: str
     sample_index: int
     stamp_s: float
     residual_s: float
+    number: int = -1
 
 
-OutputEvent = Prediction | Command | GateChange | Health | SegmentStarted | MarkerPlaced
+class MarkerExpired(msgspec.Struct, frozen=True, tag_field="kind", tag="marker_expired"):
+    """A marker that the model should have answered and never will; ``number`` is -1 if it could not be placed."""
+
+    label: str
+    number: int
+    reason: str
+
+
+OutputEvent = Prediction | Command | GateChange | Health | SegmentStarted | MarkerPlaced | MarkerExpired

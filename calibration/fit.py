@@ -50,7 +50,7 @@ def calibrate(
     ----------
     spec : DecoderSpec
     trials : Trials
-        ``x`` holds ``spec.context`` samples or more.
+        ``x`` holds ``spec.context`` samples or more; epochs where the decoder answers markers.
     seed : int
     each : callable
         Wraps the list of fits to come, for a progress bar.
@@ -109,8 +109,10 @@ def _teaches_all(y: NDArray[np.integer], n_classes: int) -> bool:
 
 
 def decide(family: type[Family], spec: DecoderSpec, fitted: Fitted, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits at the end of each trial, by the streaming decoder from a fresh state: x (n, channels, samples)."""
-    decoder = family.restore(spec, fitted.weights)
+    """Logits at the end of each trial, from a fresh state, or of each epoch: x (n, channels, samples)."""
+    decoder: Any = family.restore(spec, fitted.weights)
+    if spec.epoch is not None:
+        return np.asarray(decoder.predict(x, fitted.params), np.float64)
     x = np.ascontiguousarray(x[:, :, x.shape[2] % spec.hop :])
     if spec.backend == "numpy":
         logits, _ = decoder.forward(x, decoder.initial_state(len(x)), fitted.params)

@@ -47,7 +47,7 @@ def kappa(cued: ArrayLike, said: ArrayLike) -> float:
     return (observed - expected) / (1 - expected) if expected < 1 else 0.0
 
 
-def itr_bits_per_min(accuracy: float, n_classes: int, trial_s: float) -> float:
+def itr_bits_per_min(accuracy: float, n_classes: int, trial_s: float, chance: float = 0.0) -> float:
     """Information transfer rate of Wolpaw et al. 2002; 0 at chance and below.
 
     Parameters
@@ -56,8 +56,10 @@ def itr_bits_per_min(accuracy: float, n_classes: int, trial_s: float) -> float:
     n_classes : int
     trial_s : float
         Time that one decision takes.
+    chance : float
+        Accuracy of always saying the most frequent class, where classes are not equally frequent.
     """
-    if accuracy <= 1 / n_classes:
+    if accuracy <= max(chance, 1 / n_classes):
         return 0.0
     bits = math.log2(n_classes) + accuracy * math.log2(accuracy)
     if accuracy < 1:

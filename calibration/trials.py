@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ class HopRun:
     cues : tuple of Cue
     sfreq_hz : float
         Rate of the raw samples.
+    epochs : dict of int to (ndarray of float32, shape (n_channels, n_samples), or None)
+        For a decoder that answers markers: the epoch of cue number so and so; None where the signal was not good.
     """
 
     subject: str
@@ -51,6 +53,7 @@ class HopRun:
     is_good: NDArray[np.bool_]
     cues: tuple[Cue, ...]
     sfreq_hz: float
+    epochs: Mapping[int, NDArray[np.float32] | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +117,38 @@ def cut_trials(runs: Sequence[HopRun], classes: Sequence[str], n_hops: int, deci
             x.append(stretch.transpose(1, 0, 2).reshape(stretch.shape[1], -1))
             y.append(index[cue.label])
             groups.append(number)
+    return _trials(runs, x, y, groups, classes, n_left_out)
+
+
+def collect_epochs(runs: Sequence[HopRun], classes: Sequence[str]) -> Trials:
+    """One trial per cue whose epoch is whole and good; the others are counted.
+
+    Raises
+    ------
+    FitError
+        No run has a cue of these classes.
+    """
+    x, y, groups, n_left_out = [], [], [], 0
+    for number, run in enumerate(runs):
+        for at, cue in enumerate(run.cues):
+            epoch = run.epochs.get(at)
+            if epoch is None:
+                n_left_out += 1
+                continue
+            x.append(epoch)
+            y.append(list(classes).index(cue.label))
+            groups.append(number)
+    return _trials(runs, x, y, groups, classes, n_left_out)
+
+
+def _trials(
+    runs: Sequence[HopRun],
+    x: list[NDArray[np.float32]],
+    y: list[int],
+    groups: list[int],
+    classes: Sequence[str],
+    n_left_out: int,
+) -> Trials:
     if not x:
         found = sorted({cue.label for run in runs for cue in run.cues})
         raise FitError(

@@ -12,6 +12,8 @@ from decoders.spec import Family, SpecError
 DECODERS: dict[str, str] = {
     "riemann": "decoders.classical.riemann:Riemann",
     "bandpower": "decoders.classical.bandpower:BandPower",
+    "xdawn": "decoders.classical.xdawn:Xdawn",
+    "cca": "decoders.classical.cca:CCA",
     "eegnet": "decoders.networks.eegnet:EEGNet",
 }
 

@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 
 from decoders import load_class
-from decoders.spec import Arrays, Decoder, DecoderError, DecoderSpec, Fitted
+from decoders.spec import Arrays, Decoder, DecoderError, DecoderSpec, EpochDecoder, Fitted
 
 FORMAT = 1
 _FILES = ("card.md", "spec.json", "weights.safetensors")
@@ -46,7 +46,7 @@ class _SpecFile(msgspec.Struct, frozen=True, kw_only=True):
 class Model:
     """A model that was loaded. ``preprocessing`` is whatever the application stored; ``info`` says where it is from."""
 
-    decoder: Decoder
+    decoder: Decoder | EpochDecoder
     params: Arrays
     preprocessing: dict[str, Any]
     spec: DecoderSpec

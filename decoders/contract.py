@@ -37,15 +37,15 @@ def check_shapes(factory: Factory) -> None:
     for batch in (1, 3):
         x = box.signal(4, batch)
         state = box.decoder.initial_state(batch)
-        _need(isinstance(state, tuple), f"initial_state gives {type(state).__name__}, a flat tuple is needed")
-        _need(all(part.shape[0] == batch for part in state), f"a part of the state does not have batch {batch} first")
+        need(isinstance(state, tuple), f"initial_state gives {type(state).__name__}, a flat tuple is needed")
+        need(all(part.shape[0] == batch for part in state), f"a part of the state does not have batch {batch} first")
         logits, after = box.step(x[:, :, : box.spec.hop], state)
-        _need(logits.shape == (batch, n_classes), f"step gives {logits.shape}, not {(batch, n_classes)}")
+        need(logits.shape == (batch, n_classes), f"step gives {logits.shape}, not {(batch, n_classes)}")
         same = [(a.shape, a.dtype) for a in after] == [(b.shape, b.dtype) for b in state]
-        _need(same, "step changes the shapes or types of the state")
+        need(same, "step changes the shapes or types of the state")
         logits, _ = box.forward(x, state)
-        _need(logits.shape == (batch, 4, n_classes), f"forward gives {logits.shape}, not {(batch, 4, n_classes)}")
-        _need(np.isfinite(logits).all(), "forward gives numbers that are not finite")
+        need(logits.shape == (batch, 4, n_classes), f"forward gives {logits.shape}, not {(batch, 4, n_classes)}")
+        need(np.isfinite(logits).all(), "forward gives numbers that are not finite")
 
 
 def check_silence(factory: Factory) -> None:
@@ -53,7 +53,7 @@ def check_silence(factory: Factory) -> None:
     box = _Box(factory)
     for x in (np.zeros_like(box.signal(3, 1)), 1e4 * box.signal(3, 1)):
         logits, _ = box.forward(x, box.decoder.initial_state(1))
-        _need(np.isfinite(logits).all(), f"logits are not finite for a signal of up to {np.abs(x).max():.0g}")
+        need(np.isfinite(logits).all(), f"logits are not finite for a signal of up to {np.abs(x).max():.0g}")
 
 
 def check_fold(factory: Factory) -> None:
@@ -64,11 +64,11 @@ def check_fold(factory: Factory) -> None:
     state = box.decoder.initial_state(2)
     folded, _ = box.fold(x, state)
     whole, _ = box.forward(x, state)
-    _need_close(folded, whole, "step folded over the hops differs from forward")
+    need_close(folded, whole, "step folded over the hops differs from forward")
     cut = n_hops // 3
     _, middle = box.fold(x[:, :, : cut * box.spec.hop], state)
     later, _ = box.forward(x[:, :, cut * box.spec.hop :], middle)
-    _need_close(later, whole[:, cut:], f"forward from the state after {cut} hops differs from forward over all")
+    need_close(later, whole[:, cut:], f"forward from the state after {cut} hops differs from forward over all")
 
 
 def check_causal(factory: Factory) -> None:
@@ -79,7 +79,7 @@ def check_causal(factory: Factory) -> None:
     changed[:, :, 3 * box.spec.hop :] = 7.0
     state = box.decoder.initial_state(1)
     before, after = box.forward(x, state)[0], box.forward(changed, state)[0]
-    _need_close(after[:, :3], before[:, :3], "forward looks at samples after the hop")
+    need_close(after[:, :3], before[:, :3], "forward looks at samples after the hop")
 
 
 def check_state_is_value(factory: Factory) -> None:
@@ -93,17 +93,17 @@ def check_state_is_value(factory: Factory) -> None:
     mine = box.array(x[:, :, hop : 2 * hop])
     first, after = box.raw_step(mine, state)
     first = _numpy(first).copy()
-    _need(np.array_equal(_numpy(mine), x[:, :, hop : 2 * hop]), "step changes its input")
-    _need(
+    need(np.array_equal(_numpy(mine), x[:, :, hop : 2 * hop]), "step changes its input")
+    need(
         all(np.array_equal(_numpy(a), b) for a, b in zip(state, kept, strict=True)),
         "step changes the state it is given",
     )
-    _need(all(np.array_equal(_numpy(box.params[k]), v) for k, v in params.items()), "step changes params")
+    need(all(np.array_equal(_numpy(box.params[k]), v) for k, v in params.items()), "step changes params")
     again, _ = box.step(x[:, :, hop : 2 * hop], state)
-    _need(np.array_equal(first, again), "the same state and hop give another answer the second time")
+    need(np.array_equal(first, again), "the same state and hop give another answer the second time")
     frozen = [_numpy(part).copy() for part in after]
     mine[:] = 99.0
-    _need(
+    need(
         all(np.array_equal(_numpy(a), b) for a, b in zip(after, frozen, strict=True)),
         "the state is a view of the input",
     )
@@ -116,7 +116,7 @@ def check_reset(factory: Factory) -> None:
     fresh, _ = box.fold(x, box.decoder.initial_state(1))
     box.fold(3 * x, box.decoder.initial_state(1))
     again, _ = box.fold(x, box.decoder.initial_state(1))
-    _need(np.array_equal(fresh, again), "after initial_state something of the signal before is remembered")
+    need(np.array_equal(fresh, again), "after initial_state something of the signal before is remembered")
 
 
 def check_determinism(factory: Factory) -> None:
@@ -127,7 +127,7 @@ def check_determinism(factory: Factory) -> None:
     shifted[:] = x
     first, _ = one.fold(x, one.decoder.initial_state(1))
     second, _ = two.fold(shifted, two.decoder.initial_state(1))
-    _need(np.array_equal(first, second), "two copies of the decoder give different bits for the same hops")
+    need(np.array_equal(first, second), "two copies of the decoder give different bits for the same hops")
 
 
 def check_batch(factory: Factory) -> None:
@@ -136,7 +136,7 @@ def check_batch(factory: Factory) -> None:
     x = box.signal(4, 3)
     together, _ = box.forward(x, box.decoder.initial_state(3))
     alone = np.concatenate([box.forward(x[i : i + 1], box.decoder.initial_state(1))[0] for i in range(3)])
-    _need_close(together, alone, "a row of a batch depends on the others")
+    need_close(together, alone, "a row of a batch depends on the others")
 
 
 def check_memory(factory: Factory) -> None:
@@ -148,22 +148,22 @@ def check_memory(factory: Factory) -> None:
     fresh, _ = box.fold(x, box.decoder.initial_state(1))
     late, _ = box.fold(x, other)
     if box.spec.receptive_field is not None:
-        _need_close(late[:, n - 1 :], fresh[:, n - 1 :], f"after {n} hops the start still shows")
+        need_close(late[:, n - 1 :], fresh[:, n - 1 :], f"after {n} hops the start still shows")
         return
     shows = np.abs(late - fresh).max(axis=(0, 2))
     left = float(shows[n] / max(shows[0], 1e-12))
-    _need(left < 0.25, f"after {n + 1} hops {left:.0%} of the start still shows; state more warmup_hops, or forget it")
+    need(left < 0.25, f"after {n + 1} hops {left:.0%} of the start still shows; state more warmup_hops, or forget it")
 
 
 def check_params(factory: Factory) -> None:
     """A temperature is among params and is left to the runner: it does not change the logits."""
     box = _Box(factory)
-    _need("temperature" in box.params, "params hold no temperature")
+    need("temperature" in box.params, "params hold no temperature")
     x = box.signal(2, 1)
     before, _ = box.forward(x, box.decoder.initial_state(1))
     box.params["temperature"] = box.params["temperature"] * 3
     after, _ = box.forward(x, box.decoder.initial_state(1))
-    _need(np.array_equal(before, after), "the temperature changes the logits; they are divided by it later")
+    need(np.array_equal(before, after), "the temperature changes the logits; they are divided by it later")
 
 
 CHECKS: tuple[Callable[[Factory], None], ...] = (
@@ -223,12 +223,14 @@ def _numpy(x: Any) -> NDArray:
     return np.asarray(x.detach()) if hasattr(x, "detach") else np.asarray(x)
 
 
-def _need(is_kept: Any, what: str) -> None:
+def need(is_kept: Any, what: str) -> None:
+    """Raise ContractError that says ``what``, unless the promise is kept."""
     if not is_kept:
         raise ContractError(what)
 
 
-def _need_close(a: NDArray, b: NDArray, what: str, tolerance: float = RELATIVE) -> None:
+def need_close(a: NDArray, b: NDArray, what: str, tolerance: float = RELATIVE) -> None:
+    """`need` that two arrays are equal, relative to the largest number of the second."""
     scale = max(float(np.abs(b).max()), 1e-6)
     worst = float(np.abs(np.asarray(a, float) - b).max()) / scale
     if not worst <= tolerance:

@@ -49,6 +49,9 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         Unit of the input.
     backend : {"numpy", "torch"}
         Kind of arrays that ``forward`` and ``step`` take and give.
+    epoch : (int, int) or None
+        For a decoder that answers markers (`EpochDecoder`): first sample of the epoch and the one behind its last,
+        counted from the marker's. ``receptive_field`` is its length.
     options : dict
         Sizes that the family needs to rebuild itself (kernel lengths, time constants).
 
@@ -68,6 +71,7 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 0.0
     unit: str = "uV"
     backend: Literal["numpy", "torch"] = "numpy"
+    epoch: tuple[int, int] | None = None
     options: dict[str, float] = {}
 
     def __post_init__(self) -> None:
@@ -90,6 +94,10 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
             refuse(f"warmup_hops {self.warmup_hops} is negative")
         if self.receptive_field is None and self.warmup_hops == 0:
             refuse("an endless memory needs warmup_hops of at least 1")
+        if self.epoch is not None:
+            if self.epoch[1] < 1 or self.epoch[1] - self.epoch[0] != self.receptive_field:
+                refuse(f"epoch {self.epoch} must end after the marker and be as long as the receptive field")
+            return
         if self.receptive_field is not None and self.receptive_field < self.hop:
             refuse(
                 f"receptive field {self.receptive_field} samples is shorter than the hop {self.hop}; "
@@ -104,7 +112,10 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def n_priming_hops(self) -> int:
         """Hops of a segment that must have passed before an output can be trusted (this many, the last included)."""
-        filled = -(-self.receptive_field // self.hop) if self.receptive_field is not None else 0
+        field = self.receptive_field or 0
+        if self.epoch is not None:
+            field += self.hop - 1  # an epoch may end anywhere in its last hop
+        filled = -(-field // self.hop)
         return max(filled, self.warmup_hops)
 
     @property
@@ -143,8 +154,29 @@ class Decoder(Protocol):
         ...
 
 
+class EpochDecoder(Protocol):
+    """One epoch in, logits out; asked when the signal of a marker is whole.
+
+    `decoders.epochs.EpochRunner` gives probabilities, as `Runner` does for a `Decoder`. Nothing is remembered from one
+    epoch to the next, and neither the epoch nor params are changed.
+    """
+
+    @property
+    def spec(self) -> DecoderSpec:
+        """What it needs and what it gives; ``spec.epoch`` is set."""
+        ...
+
+    def predict(self, epoch: Any, params: Params) -> Any:
+        """Logits (batch, classes) of epoch (batch, channels, samples)."""
+        ...
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person asks of a decoder family; ``window_s`` is the stretch of signal that one decision should use."""
+    """What a person asks of a decoder family.
+
+    ``window_s`` is the stretch of signal that one decision should use, ``epoch_s`` the same for a family that answers
+    markers: from and to, in seconds from the marker.
+    """
 
     channels: tuple[str, ...]
     sfreq_hz: float
@@ -152,6 +184,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...]
     unit: str = "uV"
     window_s: float = 3.0
+    epoch_s: tuple[float, float] = (0.0, 0.8)
 
 
 class Fitted(msgspec.Struct, frozen=True):
@@ -173,11 +206,12 @@ class Family(Protocol):
     def fit(cls, spec: DecoderSpec, x: Any, y: Any, *, seed: int) -> Fitted:
         """Learn from float32 x (n_trials, channels, n_samples), whose end is the decision, and class indices y.
 
-        ``n_samples`` is ``spec.context`` or more; what goes beyond is further back in time.
+        ``n_samples`` is ``spec.context`` or more; what goes beyond is further back in time. For a family that answers
+        markers it is the length of the epoch.
         """
         ...
 
     @classmethod
-    def restore(cls, spec: DecoderSpec, weights: Arrays) -> Decoder:
+    def restore(cls, spec: DecoderSpec, weights: Arrays) -> Decoder | EpochDecoder:
         """The decoder around stored weights; DecoderError if they do not fit the spec."""
         ...

@@ -9,49 +9,7 @@ import pytest
 
 from bci.errors import RecordingError, SourceError
 from bci.sources.files import load_recording
-
-
-def edf(
-    path,
-    labels=("Fc5.", "C3..", "Xy-1"),
-    units=("uV", "uV", "degC"),
-    n_per_record=(100, 100, 100),
-    n_records=3,
-    *,
-    notes=((0.0, "T0"), (1.25, "T1")),
-    kind="EDF+C",
-    seed=0,
-):
-    """Write an EDF+ file of whole numbers, one-second records; returns the samples of each signal, in its unit."""
-    rng = np.random.default_rng(seed)
-    data = [rng.integers(-3000, 3000, (n_records, n)).astype("<i2") for n in n_per_record]
-    n_note = 60
-    labels, units = [*labels, "EDF Annotations"], [*units, ""]
-    n_per_record = [*n_per_record, n_note]
-    columns = [
-        (16, labels),
-        (80, [""] * len(labels)),
-        (8, units),
-        (8, [-3000] * len(labels)),
-        (8, [3000] * len(labels)),
-        (8, [-3000] * len(labels)),
-        (8, [3000] * len(labels)),
-        (80, [""] * len(labels)),
-        (8, n_per_record),
-        (32, [""] * len(labels)),
-    ]
-    columns[3][1][-1], columns[4][1][-1], columns[5][1][-1], columns[6][1][-1] = -1, 1, -32768, 32767
-    header = "".join(f"{v:<{width}}" for width, values in columns for v in values)
-    fixed = f"{'0':<8}{'X X X X':<80}{'Startdate 01-JAN-2020 X X X':<80}01.01.2000.00.00"
-    fixed += f"{256 * (len(labels) + 1):<8}{kind:<44}{n_records:<8}{1:<8}{len(labels):<4}"
-    body = b""
-    for k in range(n_records):
-        tal = f"+{k}\x14\x14\x00"
-        if k == 0:
-            tal += "".join(f"+{onset}\x150.5\x14{text}\x14\x00" for onset, text in notes)
-        body += b"".join(d[k].tobytes() for d in data) + tal.encode().ljust(2 * n_note, b"\0")
-    path.write_bytes((fixed + header).encode("ascii") + body)
-    return [d.reshape(-1).astype(float) for d in data]
+from tests.helpers.recordings import edf, fif
 
 
 def test_edf_gives_its_physical_values_labels_units_and_notes(tmp_path):
@@ -114,7 +72,7 @@ def whole_edf(tmp_path):
         ("a.edf", lambda data: b"A letter, not a recording. " * 40, "not an EDF file"),
         ("a.edf.xz", lambda data: data, "not a readable .edf.xz"),
         ("a.edf.xz", lambda data: lzma.compress(data)[:-30], "not a readable .edf.xz"),
-        ("a_raw.fif", lambda data: data, "not a readable .fif"),
+        ("a_raw.fif", lambda data: data, "not a FIF file, or cut off"),
         ("a.xdf", lambda data: data, "not an XDF file"),
         ("a.bin", lambda data: data, "not a kind of recording"),
     ],
@@ -137,18 +95,6 @@ def test_an_edf_file_without_records_is_refused(tmp_path):
 def test_no_such_file(tmp_path):
     with pytest.raises(SourceError, match=r"nothere\.edf: cannot be read"):
         load_recording(tmp_path / "nothere.edf")
-
-
-def fif(path, seed=0):
-    import mne
-
-    info = mne.create_info(["C3", "MEG0111", "STI 014", "EOG1"], 200.0, ["eeg", "mag", "stim", "eog"])
-    data = np.random.default_rng(seed).normal(size=(4, 1000)) * np.array([[1e-5], [1e-12], [0], [1e-4]])
-    data[2, 300:310], data[2, 700:710] = 5, 7
-    raw = mne.io.RawArray(data, info, first_samp=100, verbose="ERROR")
-    raw.set_annotations(mne.Annotations([1.0 + raw.first_time], [0.1], ["blink"]))
-    raw.save(path, fmt="double", verbose="ERROR")
-    return raw
 
 
 def test_fif_gives_sensors_in_their_units_and_events_with_the_files_own_time(tmp_path):
@@ -273,7 +219,7 @@ def test_real_fif(data_dir, name, n_channels, n_samples, n_markers):
 
 
 def test_a_fif_file_of_averages_is_refused(data_dir):
-    with pytest.raises(SourceError, match="No raw data"):
+    with pytest.raises(SourceError, match="it holds averages or epochs"):
         load_recording(data_dir / "meg_fif" / "human_audvis-ave.fif.gz")
 
 

@@ -96,7 +96,7 @@ def test_training_twice_gives_the_same_hash(trained, sessions, tmp_path):
 
 
 def test_training_sees_the_hops_that_the_live_pipeline_decodes(trained, model, sessions):
-    run = preprocess(sessions[2], trained.preprocessing, SETTINGS)
+    run = preprocess(sessions[2], trained.preprocessing, SETTINGS, trained.spec)
     spec = sessions[2].signals[0].spec
     pipeline = Pipeline(model, spec)
     seen = []
@@ -111,7 +111,7 @@ def test_training_sees_the_hops_that_the_live_pipeline_decodes(trained, model, s
 
 
 def test_cues_fall_on_their_samples_and_settling_hops_are_not_good(trained, sessions):
-    run = preprocess(sessions[0], trained.preprocessing, SETTINGS)
+    run = preprocess(sessions[0], trained.preprocessing, SETTINGS, trained.spec)
     stamps_s = [
         t for t, m in zip(sessions[0].markers[0].stamps_s, sessions[0].markers[0].samples, strict=True) if m != "rest"
     ]
@@ -136,7 +136,7 @@ def test_a_gap_starts_a_segment_and_no_trial_spans_it(trained, sessions):
     signal, markers = sessions[0].signals[0], sessions[0].markers[0]
     lost = slice(30 * 125, 32 * 125)
     cut = RecordedStream(signal.spec, np.delete(signal.samples, lost, axis=0), np.delete(signal.stamps_s, lost))
-    run = preprocess(Recording("gap.xdf", (cut, markers)), trained.preprocessing, SETTINGS)
+    run = preprocess(Recording("gap.xdf", (cut, markers)), trained.preprocessing, SETTINGS, trained.spec)
     assert set(run.segment.tolist()) == {run.segment[0], run.segment[0] + 1}
     first_of_second = int(np.argmax(run.segment > run.segment[0]))
     assert run.sample_index[first_of_second] >= lost.start
@@ -153,6 +153,35 @@ def test_the_other_decoders_train_and_evaluate_too(decoder, sessions, tmp_path, 
     assert all(sum(t["p"]) == pytest.approx(1) for t in result["trials"])
 
 
+def test_numeric_markers_are_named_by_their_numbers(sessions, trained):
+    def numbered(recording):
+        codes = np.array([[{"left": 1, "right": 2}.get(m, 9)] for m in recording.markers[0].samples], np.int32)
+        spec = msgspec.structs.replace(recording.markers[0].spec, format="int32")
+        markers = RecordedStream(spec, codes, recording.markers[0].stamps_s)
+        return Recording(recording.path, (recording.signals[0], markers), recording.sha256)
+
+    settings = msgspec.structs.replace(SETTINGS, labels={"1": "left", "2": "right"})
+    again = train([numbered(one) for one in sessions[:2]], settings)
+    assert again.info["scores"] == trained.info["scores"]
+    with pytest.raises(ConfigError, match="no marker is called left or right; there are 1, 2, 9"):
+        train([numbered(sessions[0])], SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [
+        (("T1=left", "T2=right"), {"T1": "left", "T2": "right"}),
+        (("T1=left,T2=right",), {"T1": "left", "T2": "right"}),
+        (("left,right",), {"left": "left", "right": "right"}),
+        (("switch,3,0,2=a", "switch,3,1,2=b"), {"switch,3,0,2": "a", "switch,3,1,2": "b"}),
+    ],
+)
+def test_markers_with_commas_can_be_named(words, labels):
+    from bci.cli.train import _labels
+
+    assert _labels(words) == labels
+
+
 # --- what cannot be trained, evaluated or found ----------------------------------------------------------------------
 
 
@@ -161,7 +190,7 @@ def test_the_other_decoders_train_and_evaluate_too(decoder, sessions, tmp_path, 
     [
         ({"labels": {"left": "left"}}, ConfigError, "at least 2 classes"),
         ({"labels": {"T1": "a", "T2": "b"}}, ConfigError, "no marker is called T1 or T2; there are left, rest, right"),
-        ({"decoder": "svm"}, ConfigError, "no decoder 'svm'; there are bandpower, eegnet, riemann"),
+        ({"decoder": "svm"}, ConfigError, "no decoder 'svm'; there are bandpower, cca, eegnet, riemann, xdawn"),
         ({"window_s": 0.1}, ConfigError, "use a window of"),
         ({"channels": ("C3", "XX")}, ModelError, "XX"),
         ({"bandpass_hz": (8.0, 90.0)}, ConfigError, "bandpass"),
@@ -266,7 +295,7 @@ def test_scores_are_means_over_people_and_abstentions_are_wrong():
 def files(sessions, monkeypatch):
     """The command line reads these instead of files."""
     by_name = {r.path: r for r in sessions}
-    monkeypatch.setattr("bci.sources.files.load_recording", lambda path: by_name[path.name])
+    monkeypatch.setattr("bci.sources.files.load_recording", lambda path, rate_hz=None: by_name[path])
     return list(by_name)
 
 

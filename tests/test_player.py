@@ -13,10 +13,10 @@ import pytest
 
 from bci.errors import SourceError
 from bci.lsl import spec_from_xml
-from bci.sources.files import load_recording, marker_spec
+from bci.sources.files import load_recording
 from bci.sources.player import Player, outlet_specs
 from bci.sources.schedule import END_MARKER, playable, schedule
-from bci.types import Channel, RecordedStream, StreamSpec
+from bci.types import Channel, RecordedStream, StreamSpec, marker_spec
 
 LIMIT_S = 60.0
 
@@ -324,7 +324,7 @@ def test_a_recording_of_the_simulated_person_is_a_file_that_plays(tmp_path):
     ("arguments", "code", "says"),
     [
         (["stream", "nothere.edf"], 1, "nothere.edf: cannot be read"),
-        (["stream", "x.txt"], 1, "not a kind of recording"),
+        (["stream", "x.doc"], 1, "not a kind of recording"),
         (["stream", "x.edf", "--speed", "0"], 2, "--speed"),
         (["simulate", "--skill", "2"], 2, "--skill"),
         (["simulate", "--out", "x.xdf"], 2, "--trials"),

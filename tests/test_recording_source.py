@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from bci.ports import Ended, Offset, Pulled
-from bci.sources.files import marker_spec
 from bci.sources.recording import play_together
-from bci.types import Channel, RecordedStream, StreamSpec
+from bci.types import Channel, RecordedStream, StreamSpec, marker_spec
 
 LIMIT_S = 20.0
 

@@ -58,6 +58,7 @@ def test_information_transfer_rate_as_wolpaw_gives_it():
     assert stats.itr_bits_per_min(0.9, 4, 60.0) == pytest.approx(1.37, abs=0.01)
     assert stats.itr_bits_per_min(0.5, 2, 1.0) == 0
     assert stats.itr_bits_per_min(0.2, 2, 1.0) == 0
+    assert stats.itr_bits_per_min(0.8, 2, 1.0, chance=0.85) == 0  # saying the frequent class is as good
 
 
 def test_bootstrap_is_seeded_and_covers_the_mean():

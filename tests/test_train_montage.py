@@ -1,13 +1,18 @@
-"""`bci train --bipolar`: the montage is part of the model, and the model runs by it."""
+"""`bci train --bipolar, --bad, --clip`: the montage is part of the model, and the model runs by it."""
 
 import json
 
+import numpy as np
 import pytest
 
 from bci.__main__ import main
 from bci.build import load
 from bci.offline.evaluate import evaluate
+from bci.pipeline import Pipeline
+from bci.sources.files import load_recording
 from bci.sources.simulated import SimulatedPerson
+from bci.types import RecordedStream
+from tests.helpers.played import write_xdf
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +40,63 @@ def test_what_is_no_pair_is_said(recording, tmp_path, capsys):
         )
     assert stop.value.code == 2
     assert "--bipolar C3: two electrodes with a hyphen between, such as C3-Cz" in capsys.readouterr().err
+
+
+def _with_flat(path, recording, label):
+    """The same recording with an electrode that has come off."""
+    signal = recording.signals[0]
+    samples = signal.samples.copy()
+    samples[:, signal.spec.labels.index(label)] = 0.0
+    return write_xdf(path, RecordedStream(signal.spec, samples, signal.stamps_s), *recording.markers)
+
+
+def test_a_channel_that_came_off_is_rebuilt_where_it_is_named(recording, tmp_path, capsys):
+    main(["train", str(recording), "--labels", "left=left", "right=right", "--out", str(tmp_path / "model"), "--quiet"])
+    flat = _with_flat(tmp_path / "flat.xdf", SimulatedPerson(1, 1.0, session=3, n_trials=12).recording(), "FC3")
+
+    def trials(*options):
+        main(["evaluate", str(tmp_path / "model"), str(flat), "--json", "-", *options])
+        result = json.loads(capsys.readouterr().out)
+        return result["n_trials"], result["n_abstained"]
+
+    assert trials() == (12, 12)  # the model needs that channel: no decision is trusted
+    assert trials("--bad", "FC3") == (12, 0)
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path / "model"), str(flat), "--bad", "FC33"])
+    assert "FC33" in capsys.readouterr().err
+
+
+def test_a_session_with_a_bad_channel_is_replayed_to_the_same_bits(recording, tmp_path, capsys):
+    main(["train", str(recording), "--labels", "left=left", "right=right", "--out", str(tmp_path / "model"), "--quiet"])
+    flat = _with_flat(tmp_path / "flat.xdf", SimulatedPerson(1, 1.0, session=3, n_trials=1).recording(), "FC3")
+    options = ["--session", str(tmp_path / "session"), "--bad", "FC3", "--json", "-"]
+    main(["run", "--recording", str(flat), "--model", str(tmp_path / "model"), *options])
+    assert json.loads(capsys.readouterr().out)["n_trusted_predictions"] > 0
+    main(["replay", str(tmp_path / "session"), "--verify", "--json", "-"])
+    verified = json.loads(capsys.readouterr().out)
+    assert verified["n_predictions"] > 0
+    assert verified["n_differences"] == 0
+
+
+def test_bad_channels_and_clipping_become_part_of_the_model(recording, tmp_path):
+    options = [
+        "--labels",
+        "left=left",
+        "right=right",
+        "--bad",
+        "FC3",
+        "Cz",
+        "--clip",
+        "5",
+        "--out",
+        str(tmp_path / "m"),
+    ]
+    main(["train", str(recording), *options, "--quiet"])
+    model = load(tmp_path / "m")
+    assert model.preprocessing["interpolate"] == ["FC3", "Cz"]
+    spec = load_recording(recording).signals[0].spec
+    pipeline = Pipeline(model, spec)
+    loud = np.random.default_rng(0).normal(0, 500, (len(spec.channels), pipeline.block)).astype(np.float32)
+    pipeline.preprocessing.start(loud[:, 0])
+    hops = [hop for _ in range(20) for hop, _ in pipeline.preprocessing.step(loud)]
+    assert np.abs(hops).max() == 5.0

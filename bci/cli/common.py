@@ -32,6 +32,37 @@ def output_options(function: F) -> F:
     )(function)
 
 
+def rate_option(function: F) -> F:
+    """Add ``--rate``, what a recording leaves open."""
+    return click.option(
+        "--rate",
+        "rate_hz",
+        type=click.FloatRange(0, min_open=True),
+        metavar="HZ",
+        help="Rate of EEG or MEG that does not tell it.",
+    )(function)
+
+
+class SeveralValues(click.Command):
+    """Lets ``--labels T1=left T2=right`` stand as people write it: click knows only one value, or a fixed number.
+
+    An option that may be repeated takes all values up to the next option.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option in front of each of its values."""
+        several = {o for p in self.params if isinstance(p, click.Option) and p.multiple for o in p.opts}
+        spread: list[str] = []
+        option = ""
+        for arg in args:
+            if arg.startswith("--"):
+                option = arg if arg in several else ""
+                spread += [] if option else [arg]
+            else:
+                spread += [option, arg] if option else [arg]
+        return super().parse_args(ctx, spread)
+
+
 def _writable(_: click.Context, __: click.Parameter, json_path: str | None) -> str | None:
     """Say at once, not after the work, that a result could not be written."""
     if json_path is None or json_path == "-":

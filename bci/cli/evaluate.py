@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import emit, output_options, progress, rate_option
 
 
 @click.command()
@@ -15,6 +14,11 @@ from bci.cli.common import emit, output_options, progress
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
+@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
+)
+@rate_option
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over people.")
 @output_options
 def command(
@@ -22,6 +26,9 @@ def command(
     recordings: tuple[str, ...],
     stream: str | None,
     unit: str | None,
+    trigger: str,
+    bad_channels: tuple[str, ...],
+    rate_hz: float | None,
     seed: int,
     json_path: str | None,
     quiet: bool,
@@ -42,7 +49,8 @@ def command(
     except DecoderError as error:
         raise ModelError(str(error)) from None
     paths = progress(recordings, "evaluating", total=len(recordings), quiet=quiet)
-    result = evaluate(loaded, (load_recording(Path(p)) for p in paths), stream=stream, unit=unit, seed=seed)
+    read = (load_recording(path, rate_hz=rate_hz) for path in paths)
+    result = evaluate(loaded, read, stream=stream, unit=unit, trigger=trigger, bad_channels=bad_channels, seed=seed)
     result = {"model": model, "model_hash": loaded.hash, "decoder": loaded.spec.name, "seed": seed, **result}
     emit(result, _text(result), json_path, quiet)
 
@@ -56,5 +64,6 @@ def _text(result: dict[str, Any]) -> str:
         + (f"  (95 % interval over people {ci[0]:.3f}-{ci[1]:.3f})" if ci else "")
         + f"; chance {result['chance']:.2f}, 95 % band of {result['n_trials']} trials {low:.2f}-{high:.2f}"
     )
-    lines.append(f"{'kappa':<12} {result['kappa']:.2f}; {result['n_abstained']} abstained (counted as wrong)")
+    auc = f"; AUC {result['auc']:.3f}" if result["auc"] is not None else ""
+    lines.append(f"{'kappa':<12} {result['kappa']:.2f}{auc}; {result['n_abstained']} abstained (counted as wrong)")
     return "\n".join(lines)

@@ -24,10 +24,17 @@ from bci.errors import ConfigError
 )
 @click.option("--also", multiple=True, metavar="NAME", help="More signal streams to record.")
 @click.option("--unit", type=click.Choice(["uV", "mV", "V", "T"]), help="Unit of a stream that does not say it.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
+)
 @click.option("--wait", "wait_s", type=float, metavar="S", help="How long to wait for the stream (default 10).")
 @click.option("--silence", "silence_s", type=float, metavar="S", help="Silence that counts as trouble.")
 @click.option(
     "--reconnect", "reconnect_s", type=float, metavar="S", help="End this long after the last sample (default 30)."
+)
+@click.option("--trigger", "trigger_channel", metavar="LABEL", help="A channel whose changes are markers.")
+@click.option(
+    "--lock-to", multiple=True, metavar="LABEL", help="More markers that an epoch model answers; '*' is all of them."
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
@@ -41,6 +48,7 @@ from bci.errors import ConfigError
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
 @click.option("--subject", metavar="ID", help="Whose session it is.")
 @click.option("--resume", is_flag=True, help="Go on in the same folder after a crash, disarmed.")
+@click.option("--preflight-only", is_flag=True, help="Only look at the streams, for their first second, and say it.")
 @click.option("--seconds", type=float, metavar="S", help="End after this long.")
 @output_options
 def command(**options: Any) -> None:
@@ -56,8 +64,14 @@ def command(**options: Any) -> None:
     from bci.host.realtime import limit_threads
 
     limit_threads()
-    config = _config(options)
-    from bci.live import run_live  # heavy: liblsl, numpy, the decoder
+    config = _config(options, is_preflight=options["preflight_only"])
+    from bci.live import preflight, run_live  # heavy: liblsl, numpy, the decoder
+
+    if options["preflight_only"]:
+        findings = preflight(config)
+        lines = [{"level": f.level, "stream": f.stream, "text": f.text} for f in findings]
+        emit({"findings": lines}, "\n".join(map(str, findings)), options["json_path"], options["quiet"])
+        raise SystemExit(any(f.level == "fail" for f in findings))
 
     result = run_live(
         config,
@@ -73,23 +87,32 @@ def command(**options: Any) -> None:
         raise result.error
 
 
-def _config(options: dict[str, Any]) -> SessionConfig:
+def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     stream = {
         key: options[key]
-        for key in ("source_id", "recording", "unit", "wait_s", "silence_s", "reconnect_s", "counter_channel")
+        for key in (
+            "source_id",
+            "recording",
+            "unit",
+            "wait_s",
+            "silence_s",
+            "reconnect_s",
+            "counter_channel",
+            "trigger_channel",
+        )
     }
     stream |= {"name": options["stream_name"], "type": options["stream_type"]}
-    stream |= {key: list(options[key]) or None for key in ("markers", "also")}
+    stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
-        "model": {"path": options["model"]},
+        "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
         "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},
     }
     path = options["config_path"]
     config = read_config(path, overrides) if path else parse_config("", overrides, where="options")
-    if not config.model.path:
+    if not config.model.path and not is_preflight:
         raise ConfigError("no model: give --model DIR, or model.path in session.toml; `bci train` makes one")
     chosen = [config.stream.name, config.stream.type, config.stream.source_id, config.stream.recording]
     if not any(chosen):

@@ -57,7 +57,7 @@ def command(name: str, n_trials: int | None, seconds: float | None, out: Path | 
         if n_trials is None or seconds is not None:
             raise ConfigError("--out: say how long the recording is by --trials N")
         recording = person.recording()
-        _write_xdf(recording, out, name)
+        _save(recording, out, name)
         n_samples = len(recording.signals[0].stamps_s)
         result = {**about, "recording": str(out), "n_samples": n_samples, "n_trials": n_trials}
         emit(result, f"wrote {out}: {n_trials} trials, {n_samples} samples", json_path, quiet)
@@ -94,24 +94,15 @@ def _pushes(person: SimulatedPerson, seconds: float | None) -> Iterator[Push]:
         yield Push(float(stamps_s[-1]), 0, samples, stamps_s)
 
 
-def _write_xdf(recording: Recording, path: Path, name: str) -> None:
+def _save(recording: Recording, path: Path, name: str) -> None:
     from msgspec.structs import replace
 
-    from bci.errors import RecordingError
-    from bci.lsl import xml_from_spec
-    from bci.recording.xdf import XdfWriter
+    from bci.sources.save import save_xdf
+    from bci.types import RecordedStream
 
-    try:
-        with path.open("xb", buffering=0) as file:
-            writer = XdfWriter(file)  # type: ignore[arg-type]
-            for number, (stream, called) in enumerate(
-                zip(recording.streams, (name, f"{name}-markers"), strict=True), 1
-            ):
-                writer.open_stream(number, xml_from_spec(replace(stream.spec, name=called)), stream.spec.format)
-                values = [[v] for v in stream.samples] if isinstance(stream.samples, list) else stream.samples
-                writer.samples(number, values, stream.stamps_s)
-            writer.finish(0.0)
-    except FileExistsError:
-        raise RecordingError(f"{path} exists already; choose another name") from None
-    except OSError as error:
-        raise RecordingError(f"cannot write {path} ({error.strerror})") from None
+    called = (name, f"{name}-markers")
+    streams = [
+        RecordedStream(replace(s.spec, name=n), s.samples, s.stamps_s)
+        for s, n in zip(recording.streams, called, strict=True)
+    ]
+    save_xdf(path, streams)

@@ -8,12 +8,15 @@ from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import emit, output_options, progress, rate_option
 
 
 @click.command()
 @click.argument("recording", type=click.Path())
 @click.option("--name", help="Name of the signal stream (default: as in the recording).")
+@click.option("--stream", "main", metavar="NAME",
+              help="Which signal --name names and the pace follows (default: the largest).")  # fmt: skip
+@rate_option
 @click.option("--wait", "n_wait", type=click.IntRange(1), is_flag=False, flag_value=1, metavar="[=N]",
               help="Hold until one consumer (or N) reads the signal stream.")  # fmt: skip
 @click.option("--wait-timeout", type=float, default=60.0, show_default=True, help="Seconds that --wait waits at most.")
@@ -28,7 +31,9 @@ from bci.cli.common import emit, output_options, progress
 @output_options
 def command(recording: str, n_wait: int | None, wait_timeout: float, json_path: str | None, quiet: bool,
             **options: Any) -> None:  # fmt: skip
-    """Play RECORDING (EDF, FIF, XDF) as LSL streams, signals and markers side by side.
+    """Play RECORDING as LSL streams, signals and markers side by side.
+
+    It may be EDF, BDF, GDF, BrainVision (.vhdr), EEGLAB (.set), FIF, XDF, text of the OpenBCI GUI or CSV of a Muse.
 
     Samples leave as they came: with their jitter, bursts and gaps, in their own format, all stamps shifted by one
     constant. After the last one, the marker `rolandic:end` is sent.
@@ -38,8 +43,8 @@ def command(recording: str, n_wait: int | None, wait_timeout: float, json_path: 
     from bci.sources import player, schedule
     from bci.sources.files import load_recording
 
-    loaded = load_recording(recording)
-    streams, primary = schedule.playable(loaded.streams)
+    loaded = load_recording(recording, rate_hz=options["rate_hz"])
+    streams, primary = schedule.playable(loaded.streams, options["main"])
     if options["even"]:
         streams = schedule.even(streams, primary)
     streams = schedule.cut(streams, primary, options["start"], options["stop"])

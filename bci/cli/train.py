@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress
+from bci.cli.common import SeveralValues, emit, output_options, progress, rate_option
 from bci.config import read_config
 from bci.errors import ConfigError, ModelError
-
-_SEVERAL = ("--labels", "--channels", "--bipolar")  # options that take all values up to the next option
-
-
-class SeveralValues(click.Command):
-    """Lets ``--labels T1=left T2=right`` stand as people write it: click knows only one value, or a fixed number."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option in front of each of its values."""
-        spread: list[str] = []
-        option = ""
-        for arg in args:
-            if arg.startswith("--"):
-                option = arg if arg in _SEVERAL else ""
-                spread += [] if option else [arg]
-            else:
-                spread += [option, arg] if option else [arg]
-        return super().parse_args(ctx, spread)
 
 
 def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -57,11 +38,14 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     help="session.toml: its settings of model and stream stand for options that are not given.",
 )
 @click.option("--out", required=True, metavar="MODEL", help="Folder to write; an older model there is replaced.")
-@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet.")
+@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet, xdawn, cca.")
 @click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
+@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
+@rate_option
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
+@click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
 @click.option(
     "--reference",
@@ -71,8 +55,16 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     help="What is subtracted from each channel.",
 )
 @click.option("--bipolar", multiple=True, metavar="A-B ...", help="Differences of electrodes instead, such as C3-Cz.")
+@click.option(
+    "--bad", "bad_channels", multiple=True, metavar="LABEL ...", help="Channels to rebuild from the others, always."
+)
+@click.option("--clip", type=float, metavar="X", help="Limit the filtered signal to ±X (uV, or T for MEG).")
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
+@click.option(
+    "--epoch", nargs=2, type=float, default=(0.0, 0.8), show_default=True, metavar="FROM TO",
+    help="For decoders that answer markers (xdawn, cca): seconds from the marker.",
+)  # fmt: skip
 @click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
 @click.option(
     "--decide-at", default=3.5, show_default=True, metavar="S", help="From the cue to the decision of a trial."
@@ -87,12 +79,18 @@ def command(
     channels: tuple[str, ...],
     stream: str | None,
     unit: str | None,
+    trigger: str,
+    rate_hz: float | None,
     bandpass: tuple[float, float],
+    filter_order: int,
     notch: float | None,
     reference: Any,
     bipolar: tuple[str, ...],
+    bad_channels: tuple[str, ...],
+    clip: float | None,
     sfreq: float | None,
     window: float,
+    epoch: tuple[float, float],
     hop: float,
     decide_at: float,
     seed: int,
@@ -119,8 +117,13 @@ def command(
         bipolar_pairs=_pairs(bipolar),
         bandpass_hz=bandpass,
         notch_hz=notch,
+        clip=clip,
+        bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
         sfreq_hz=sfreq,
         window_s=_positive("--window", window),
+        epoch_s=epoch,
+        filter_order=filter_order,
+        trigger=trigger,
         hop_s=_positive("--hop", hop),
         decide_at_s=_positive("--decide-at", decide_at),
         seed=seed,
@@ -133,7 +136,7 @@ def command(
         check_place(out)
     except DecoderError as error:
         raise ModelError(str(error)) from None
-    trained = train([load_recording(Path(path)) for path in recordings], settings, each=bar)
+    trained = train([load_recording(path, rate_hz=rate_hz) for path in recordings], settings, each=bar)
     digest = trained.save(out)
     scores = trained.info["scores"]
     result = {
@@ -170,12 +173,18 @@ def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
     labels: dict[str, str] = {}
-    for pair in (p for value in pairs for p in value.split(",") if p):
+    for pair in (p for value in pairs for p in _split(value) if p):
         marker, _, name = pair.partition("=")
         if not marker or ("=" in pair and not name):
             raise ConfigError(f"--labels {pair!r}: write MARKER=CLASS, such as T1=left")
         labels[marker] = name or marker
     return labels
+
+
+def _split(value: str) -> list[str]:
+    """At commas, where each part names a marker; a marker such as ``switch,3,0,2`` has commas of its own."""
+    parts = value.split(",")
+    return parts if len({"=" in part for part in parts if part}) == 1 else [value]
 
 
 def _positive(option: str, value: float) -> float:

@@ -83,7 +83,10 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     refractory_s : float
         Shortest time between two proposals.
     max_age_s : float
-        Predictions on older data give no evidence; a hole this long in the predictions ends a dwell.
+        Predictions on older data give no evidence.
+    max_hole_s : float or None
+        A hole this long in the predictions ends a dwell, and waiting for recovery begins anew; ``max_age_s`` where
+        None. Infinite for a decoder that answers markers: they come when they come.
     ttl_ms : float
         How long a command may be under way before the device host refuses it.
     resume_s : float
@@ -106,6 +109,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     dwell_s: float = 0.5
     refractory_s: float = 1.0
     max_age_s: float = 0.5
+    max_hole_s: float | None = None
     ttl_ms: float = 300.0
     resume_s: float = 2.0
     lost_s: float = 2.0
@@ -126,6 +130,13 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
         for key in ("max_age_s", "ttl_ms", "lost_s", "idle_disarm_s"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"gate {key} = {getattr(self, key):g}: must be above 0")
+        if self.max_hole_s is not None and not self.max_hole_s > 0:
+            raise ConfigError(f"gate max_hole_s = {self.max_hole_s:g}: must be above 0")
+
+    @property
+    def hole_s(self) -> float:
+        """Longest hole in the predictions that evidence survives."""
+        return self.max_age_s if self.max_hole_s is None else self.max_hole_s
 
 
 class GateState(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,7 +193,7 @@ def step(
         state = _move(state, GateEvent.BAD)
         return state, None, health.reasons or ("health is bad",)
     if prediction is None:
-        if state.name in (GateMode.DWELL, GateMode.RECOVERING) and now_s - state.seen_s > settings.max_age_s:
+        if state.name in (GateMode.DWELL, GateMode.RECOVERING) and now_s - state.seen_s > settings.hole_s:
             return _move(state, GateEvent.STALE), None, ("no prediction for too long",)
         return state, None, ()
     if problem := _unusable(settings, state, prediction):
@@ -193,7 +204,7 @@ def step(
 
 def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now_s: float) -> Stepped:
     """Evidence of one usable prediction, health being good and the gate armed."""
-    hole = state.stamp_s is not None and prediction.stamp_s - state.stamp_s > settings.max_age_s
+    hole = state.stamp_s is not None and prediction.stamp_s - state.stamp_s > settings.hole_s
     state = replace(state, stamp_s=prediction.stamp_s, seen_s=now_s)
     p = prediction.p
     best = max(range(len(p)), key=p.__getitem__)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bci.host.latency import LatencyLedger
 from bci.ports import Offset, Pulled, Recorder
+from bci.recording.replay import HOP_LABELS, hop_row
 from bci.types import Channel, Chunk, ChunkRef, Gap, InputEvent, Numbered, Prediction, SampleFormat, StreamSpec
 
 STAGES = ("arrival", "dequeued", "filtered", "decoded", "gated", "sent", "own", "total")
@@ -37,7 +38,7 @@ class Books:
     def __init__(self, recorder: Recorder, specs: Sequence[StreamSpec], classes: Sequence[str], metadata: str):
         self.recorder = recorder
         self._sources = [recorder.open_stream(spec) for spec in specs]
-        hop_labels = ("hop", "sample_index", "stamp_s", "age_s", "flags", *(f"p_{c}" for c in classes))
+        hop_labels = (*HOP_LABELS, *(f"p_{c}" for c in classes))
         self._events = recorder.open_stream(_own_stream("bci-events", ("event",), "string"), metadata)
         self._hops = recorder.open_stream(_own_stream("bci-hops", hop_labels, "double64"))
         self._commands = recorder.open_stream(_own_stream("bci-commands", ("command",), "string"))
@@ -75,7 +76,7 @@ class Books:
         self._lines(self._events, self._journal, now_s)
         self._lines(self._commands, self.commands, now_s)
         if self.hops:
-            data = np.array([(h.hop, h.sample_index, h.stamp_s, h.age_s, h.flags, *h.p) for h in self.hops])
+            data = np.array([hop_row(h) for h in self.hops])
             self.recorder.write(self._hops, data, data[:, 2])
             self.hops.clear()
         if self.latency:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bci.config import SessionConfig
+from bci.config import SessionConfig, channel_index
 from bci.control.host_table import HostState
-from bci.errors import ConfigError, RolandicError, SourceError
+from bci.errors import RolandicError, SourceError
 from bci.host.books import Books, Counts, Stopwatch
 from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
 from bci.ports import END_MARKER, Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
+from bci.preflight import Finding, FirstLook
 from bci.scoring import Scorer
 from bci.session import HopModel, Session, check_swap
 from bci.signal.gaps import GapDetector
@@ -29,6 +30,7 @@ from bci.types import (
     ClockOffset,
     Command,
     Control,
+    Flag,
     Gap,
     GateChange,
     Health,
@@ -71,6 +73,8 @@ class Engine:
         Already started; the engine closes them in order: sources, devices (neutral), recorder.
     stopwatch
         Whose ``mark`` was given to the session.
+    first_look, findings
+        The preflight: who judges the first second, and what was noticed before.
     now_s
         The LSL clock.
     """
@@ -91,11 +95,15 @@ class Engine:
         metadata: str = "",
         arm: bool = False,
         seconds: float | None = None,
+        first_look: FirstLook | None = None,
+        findings: Sequence[Finding] = (),
     ):
         self.session, self.pipelines, self.sources = session, pipelines, list(sources)
         self.recorder, self.devices, self.inbox, self.scorer = recorder, devices, inbox, scorer
         self.now_s, self.seconds = now_s, seconds
         self.stopwatch = stopwatch
+        self.findings = list(findings)  # of the preflight
+        self._first_look = first_look
         self.counts = Counts([0] * len(self.sources))
         self.books = Books(recorder, [s.spec for s in self.sources], session.pipeline.classes, metadata)
         self.error: Exception | None = None
@@ -194,6 +202,8 @@ class Engine:
     def _samples(self, number: int, pulled: Pulled) -> None:
         first = self.counts.n_samples[number]
         self.books.raw(number, pulled)
+        if self._first_look is not None:
+            self._look(self._first_look, number, pulled)
         chunk = Chunk(number, first, pulled.samples, pulled.stamps_s, pulled.arrival_s)  # type: ignore[arg-type]
         self.counts.n_samples[number] = first + chunk.n
         if detector := self._detectors[number]:
@@ -202,6 +212,15 @@ class Engine:
         self._issue(chunk)
         if number == 0:
             self.stopwatch.arrived(first + chunk.n - 1, pulled.arrival_s, self._dequeued_s)
+
+    def _look(self, look: FirstLook, number: int, pulled: Pulled) -> None:
+        """The first second of a stream is judged as it passes."""
+        for finding in look.take(number, pulled.samples, pulled.stamps_s):  # type: ignore[arg-type]
+            self.findings.append(finding)
+            if finding.level == "fail":
+                raise SourceError(f"stream {finding.stream!r}: {finding.text}")
+        if look.is_done:
+            self._first_look = None
 
     def _markers(self, number: int, pulled: Pulled) -> None:
         self.books.raw(number, pulled)
@@ -257,11 +276,12 @@ class Engine:
         self.scorer.receive(output)
 
     def _predicted(self, prediction: Prediction) -> None:
-        self._newest_s = prediction.stamp_s
-        self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
+        if prediction.marker < 0:  # an epoch may be older than the newest hop
+            self._newest_s = prediction.stamp_s
+            self.devices.heartbeat(prediction.hop, prediction.age_s, self.now_s())
         self.stopwatch.judged(prediction)
         self.books.hops.append(prediction)
-        if self._wants_arm and prediction.flags == 0 and self.session.health.level != "bad":
+        if self._wants_arm and not prediction.flags & ~Flag.BETWEEN_EPOCHS and self.session.health.level != "bad":
             self._wants_arm = False
             self._waiting.appendleft(Control("arm", by="command line"))
 
@@ -399,7 +419,5 @@ def gap_detector(number: int, spec: StreamSpec, config: SessionConfig) -> GapDet
     if spec.is_marker_stream or spec.sfreq_hz <= 0:
         return None
     counter = config.stream.counter_channel if number == 0 else ""
-    if counter and counter not in spec.labels:
-        raise ConfigError(f"stream.counter_channel = {counter!r}: the stream has channels {', '.join(spec.labels)}")
-    channel = spec.labels.index(counter) if counter else None
+    channel = channel_index(spec, "stream.counter_channel", counter)
     return GapDetector(number, spec.sfreq_hz, channel, config.stream.counter_modulo if counter else None)

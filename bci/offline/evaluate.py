@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from bci.config import channel_index
 from bci.control.gate import GateSettings
 from bci.errors import ConfigError
 from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
@@ -24,6 +25,8 @@ def evaluate(
     *,
     stream: str | None = None,
     unit: str | None = None,
+    trigger: str = "",
+    bad_channels: Sequence[str] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Score ``model`` on the cues of each recording.
@@ -34,6 +37,10 @@ def evaluate(
     recordings : iterable of Recording
     stream, unit
         Name of the signal stream, and the unit of channels that say none.
+    trigger
+        Label of a channel whose changes are markers.
+    bad_channels
+        Inputs of the model to rebuild from the others.
     seed : int
         Of the bootstrap over people.
 
@@ -58,14 +65,15 @@ def evaluate(
     for recording in recordings:
         source = primary_stream(recording, stream)
         spec = with_unit(source.spec, unit)
-        pipeline = Pipeline(model, spec)
-        session = Session(spec, {model.hash: pipeline}, model.hash, GateSettings(classes=classes))
+        pipeline = Pipeline(model, spec, bad_channels)
+        index = channel_index(spec, "--trigger", trigger)
+        session = Session(spec, {model.hash: pipeline}, model.hash, GateSettings(classes=classes), trigger=index)
         scorer = Scorer.of(model, spec.sfreq_hz)
         for output in play(session, source, recording):
             scorer.receive(output)
         scorer.finish()
         if not scorer.trials:
-            found = sorted({str(label) for m in recording.markers for label in m.samples})
+            found = sorted({label for m in recording.markers for label in m.marker_labels})
             raise ConfigError(
                 f"{recording.path}: no cue of {', '.join(classes)} (markers {', '.join(labels)}); "
                 f"there are {', '.join(found[:20]) or 'no markers'}"
@@ -105,7 +113,7 @@ def score(rows: list[dict[str, Any]], classes: tuple[str, ...], decide_at_s: flo
         "chance_band": list(stats.chance_band(len(rows), chance)),
         "kappa": stats.kappa(cued, said),
         "auc": stats.auc(cued[decided] == 1, scores[decided]) if len(classes) == 2 else None,
-        "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(classes), decide_at_s),
+        "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(classes), decide_at_s, chance),
         "n_trials": len(rows),
         "n_abstained": int((~decided).sum()),
     }

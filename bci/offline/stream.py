@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 import msgspec
 import numpy as np
 
 from bci.errors import ConfigError, SourceError
+from bci.preflight import names_channels
 from bci.session import Session, advance
 from bci.signal.gaps import GapDetector
 from bci.types import Chunk, Marker, OutputEvent, RecordedStream, Recording, StreamSpec
@@ -23,7 +24,7 @@ def primary_stream(recording: Recording, name: str | None = None) -> RecordedStr
     Raises
     ------
     ConfigError
-        There is none, or more than one; the message lists them.
+        There is none, or more than one (the message lists them); or it has no nominal rate.
     """
     signals = [s for s in recording.signals if not s.spec.name.startswith("bci-")]
     listed = ", ".join(f"{s.spec.name!r} ({s.spec.type})" for s in signals) or "none"
@@ -37,6 +38,10 @@ def primary_stream(recording: Recording, name: str | None = None) -> RecordedStr
             f"{recording.path}: {len(signals)} signal streams{asked} to decode; there are {listed}; "
             "name one by --stream"
         )
+    if not signals[0].spec.sfreq_hz:
+        raise ConfigError(
+            f"{recording.path}: stream {signals[0].spec.name!r} does not tell its rate; give it by --rate HZ"
+        )
     return signals[0]
 
 
@@ -46,6 +51,26 @@ def with_unit(spec: StreamSpec, unit: str | None) -> StreamSpec:
         return spec
     channels = tuple(c if c.unit else msgspec.structs.replace(c, unit=unit) for c in spec.channels)
     return msgspec.structs.replace(spec, channels=channels)
+
+
+def with_labels(spec: StreamSpec, labels: Sequence[str]) -> StreamSpec:
+    """Name the channels of a stream that does not name them, in order.
+
+    Raises
+    ------
+    ConfigError
+        They are not as many, or the stream names its channels itself.
+    """
+    if not labels:
+        return spec
+    if names_channels(spec):
+        raise ConfigError(
+            f"stream.labels: stream {spec.name!r} names its channels itself ({', '.join(spec.labels[:6])}); drop labels"
+        )
+    if len(labels) != len(spec.channels):
+        raise ConfigError(f"stream.labels names {len(labels)} channels, stream {spec.name!r} has {len(spec.channels)}")
+    named = [msgspec.structs.replace(c, label=label) for c, label in zip(spec.channels, labels, strict=True)]
+    return msgspec.structs.replace(spec, channels=tuple(named))
 
 
 def play(session: Session, stream: RecordedStream, recording: Recording) -> Iterator[OutputEvent]:
@@ -62,7 +87,7 @@ def play(session: Session, stream: RecordedStream, recording: Recording) -> Iter
     if not len(stream.stamps_s):
         raise SourceError(f"{recording.path}: stream {stream.spec.name!r} holds no samples")
     markers = sorted(
-        (float(t), str(label)) for m in recording.markers for t, label in zip(m.stamps_s, m.samples, strict=True)
+        (float(t), label) for m in recording.markers for t, label in zip(m.stamps_s, m.marker_labels, strict=True)
     )
     detector = GapDetector(session.primary, stream.spec.sfreq_hz)
     samples = np.asarray(stream.samples)

@@ -13,15 +13,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.config import channel_index
 from bci.control.gate import GateSettings
 from bci.errors import ConfigError, ModelError
 from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
 from bci.session import Session
+from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.montage import Reference
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
 from calibration.fit import calibrate
-from calibration.trials import Cue, HopRun, cut_trials
+from calibration.trials import Cue, HopRun, collect_epochs, cut_trials
 from decoders import load_class
 from decoders.checkpoint import save_model
 from decoders.spec import DecoderError, DecoderSpec, Fitted, Request
@@ -34,8 +36,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What to learn from recordings.
 
     ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
-    None. ``decide_at_s`` counts from the cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's
-    own where None.
+    None; ``bad_channels`` among them are rebuilt from the others, in training and ever after. ``clip`` limits the
+    filtered signal to plus and minus so much, in the model's unit, against artefacts. ``decide_at_s`` counts from the
+    cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
     """
 
     labels: dict[str, str]
@@ -43,12 +46,17 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] | None = None
     stream: str | None = None
     unit: str | None = None
+    trigger: str = ""
     reference: Reference = "none"
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float, float] = (8.0, 30.0)
     notch_hz: float | None = None
+    clip: float | None = None
+    bad_channels: tuple[str, ...] = ()
     sfreq_hz: float | None = None
     window_s: float = 3.0
+    epoch_s: tuple[float, float] = (0.0, 0.8)
+    filter_order: int = 4
     hop_s: float = 0.1
     decide_at_s: float = 3.5
     seed: int = 0
@@ -108,21 +116,25 @@ def train(
         classes=classes,
         unit=preprocessing.unit,
         window_s=settings.window_s,
+        epoch_s=settings.epoch_s,
     )
     try:
         spec = load_class(settings.decoder).design(request)
     except DecoderError as error:
         raise ConfigError(str(error)) from None
-    runs = [preprocess(recording, preprocessing, settings) for recording in recordings]
+    runs = [preprocess(recording, preprocessing, settings, spec) for recording in recordings]
     try:
-        trials = cut_trials(runs, classes, spec.n_priming_hops, settings.decide_at_s)
+        if spec.epoch is not None:
+            trials = collect_epochs(runs, classes)
+        else:
+            trials = cut_trials(runs, classes, spec.n_priming_hops, settings.decide_at_s)
         calibrated = calibrate(spec, trials, seed=settings.seed, each=each)
     except DecoderError as error:
         raise ModelError(f"cannot train on {', '.join(r.path for r in recordings)}: {error}") from None
     info = {
         "labels": settings.labels,
-        "decide_at_s": settings.decide_at_s,
-        "window_s": settings.window_s,
+        "decide_at_s": settings.decide_at_s if spec.epoch is None else settings.epoch_s[1],
+        "window_s": settings.window_s if spec.epoch is None else settings.epoch_s[1] - settings.epoch_s[0],
         "seed": settings.seed,
         "n_trials": {c: int((trials.y == i).sum()) for i, c in enumerate(classes)},
         "n_left_out": trials.n_left_out,
@@ -146,8 +158,8 @@ def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> N
     if len(set(settings.labels.values())) < 2:
         named = ", ".join(set(settings.labels.values())) or "no class"
         raise ConfigError(f"--labels names {named}; at least 2 classes are needed, such as T1=left T2=right")
-    for recording in recordings:
-        found = sorted({str(label) for stream in recording.markers for label in stream.samples})
+    for recording in recordings if not settings.trigger else ():  # a trigger channel is read on the way
+        found = sorted({label for stream in recording.markers for label in stream.marker_labels})
         if not found:
             raise ConfigError(f"{recording.path}: it has no markers, so no trial can be cut; train on a cued recording")
         if not set(settings.labels) & set(found):
@@ -176,24 +188,31 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         bipolar_pairs=settings.bipolar_pairs,
         bandpass_hz=settings.bandpass_hz,
         notch_hz=settings.notch_hz,
+        filter_order=settings.filter_order,
+        clip=settings.clip,
+        interpolate=settings.bad_channels,
     )
 
 
-def preprocess(recording: Recording, spec: PreprocessingSpec, settings: TrainSettings) -> HopRun:
-    """Run one recording through the live data path and keep every hop that a decoder would see."""
+def preprocess(recording: Recording, spec: PreprocessingSpec, settings: TrainSettings, decoder: DecoderSpec) -> HopRun:
+    """Run one recording through the live data path and keep every hop, or every epoch, that a decoder would see."""
     stream = primary_stream(recording, settings.stream)
     stream_spec = with_unit(stream.spec, settings.unit)
-    pipeline = _KeepHops(spec, stream_spec)
-    session = Session(stream_spec, {"": pipeline}, "", GateSettings(classes=("a", "b")))
-    cues, sample_index, segment, n_segments = [], [], [], 0
+    pipeline = _Keep(spec, stream_spec, decoder, frozenset(settings.labels))
+    trigger = channel_index(stream_spec, "--trigger", settings.trigger)
+    session = Session(stream_spec, {"": pipeline}, "", GateSettings(classes=("a", "b")), trigger=trigger)
+    cues, numbers, sample_index, segment, answered, n_segments = [], [], [], [], [], 0
     for output in play(session, stream, recording):
-        if isinstance(output, Prediction):
+        if isinstance(output, Prediction) and output.marker >= 0:
+            answered.append(output.marker)
+        elif isinstance(output, Prediction):
             sample_index.append(output.sample_index)
             segment.append(n_segments)
         elif isinstance(output, SegmentStarted):
             n_segments += 1
         elif isinstance(output, MarkerPlaced) and output.label in settings.labels:
             cues.append(Cue(settings.labels[output.label], output.sample_index))
+            numbers.append(output.number)
     subject, run = subject_and_run(recording.path)
     return HopRun(
         subject=subject,
@@ -204,29 +223,40 @@ def preprocess(recording: Recording, spec: PreprocessingSpec, settings: TrainSet
         is_good=np.array(pipeline.is_good, bool),
         cues=tuple(cues),
         sfreq_hz=stream_spec.sfreq_hz,
+        epochs=dict(zip((numbers.index(n) for n in answered), pipeline.epochs, strict=True)),
     )
 
 
-class _KeepHops:
+class _Keep:
     """Stands in the session where a model's pipeline would, and keeps what the decoder would have been given."""
 
     classes: tuple[str, ...] = ("a", "b")  # a session wants two
     model_hash = ""
     n_prime_blocks = 0
 
-    def __init__(self, spec: PreprocessingSpec, stream: StreamSpec):
+    def __init__(self, spec: PreprocessingSpec, stream: StreamSpec, decoder: DecoderSpec, markers: frozenset[str]):
         self.preprocessing = Preprocessing(spec, stream)
         self.block = self.preprocessing.block
         self.hops: list[NDArray[np.float32]] = []
         self.is_good: list[bool] = []
+        self.epochs: list[NDArray[np.float32] | None] = []  # None: not whole or not good
+        self._decoder, self._markers = decoder, markers
+        first, stop = decoder.epoch or (0, 1)
+        self._first, self._ring = first, EpochRing(stop - first, spec.hop, round(LATE_S * spec.sfreq_hz))
         self._n_settling = math.ceil(self.preprocessing.settling_s * spec.sfreq_hz / spec.hop)
-        self._n_hops = 0
+        self._n_hops = self._n_samples = 0
+
+    @property
+    def is_epoch_model(self) -> bool:
+        return self._decoder.epoch is not None
 
     def start(self, first_sample: NDArray) -> None:
         self.preprocessing.start(first_sample)
-        self._n_hops = 0
+        self._ring.start()
+        self._n_hops = self._n_samples = 0
 
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]:
+        self._n_samples += self.block
         kept = []
         for data, flags in self.preprocessing.step(samples):
             self._n_hops += 1
@@ -236,8 +266,20 @@ class _KeepHops:
                 flags |= Flag.PRIMING
             self.hops.append(data)
             self.is_good.append(not flags & _UNTRUSTED)
+            self._ring.push(data, flags)
             kept.append((np.full(2, 0.5), flags))
         return kept
+
+    def answers(self, label: str) -> bool:
+        return self.is_epoch_model and label in self._markers
+
+    def epoch(self, n_back: int) -> tuple[NDArray, Flag, float] | None:
+        cut = self._ring.cut(self.preprocessing.sample_at(self._n_samples - 1 - n_back) + self._first)
+        if cut is None:
+            return None
+        data, flags = cut
+        self.epochs.append(None if flags & _UNTRUSTED else data)
+        return np.full(2, 0.5), flags, 0.0
 
 
 def card(trained: Trained) -> str:

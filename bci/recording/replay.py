@@ -40,13 +40,21 @@ from bci.types import (
 )
 
 TOLERANCE = 1e-5  # of a probability, where bits cannot be promised
+FORMAT = 2  # of the streams that a session records about itself
+HOP_LABELS = ("hop", "sample_index", "stamp_s", "age_s", "flags", "marker", "marker_index")  # then p, class by class
+
+
+def hop_row(prediction: Prediction) -> tuple[float, ...]:
+    """A prediction as ``bci-hops`` holds it."""
+    p = prediction
+    return (p.hop, p.sample_index, p.stamp_s, p.age_s, p.flags, p.marker, p.marker_index, *p.p)
 
 
 @dataclass(frozen=True)
 class RecordedSession:
     """What a recording says about the session that made it.
 
-    ``hops`` has shape (n_hops, 5 + n_classes): hop, sample_index, stamp_s, age_s, flags, probabilities.
+    ``hops`` has shape (n_predictions, 7 + n_classes): `HOP_LABELS`, then probabilities.
     """
 
     metadata: dict[str, Any]
@@ -87,8 +95,14 @@ def read_session(recording: Recording, metadata: str) -> RecordedSession:
     numbered = msgspec.json.Decoder(Numbered).decode
     answers = msgspec.json.Decoder(Command | Receipt).decode
     lines = [answers(line) for line in own["bci-commands"].samples]
+    about = json.loads(metadata or "{}")
+    if about.get("format") != FORMAT:
+        raise RecordingError(
+            f"{recording.path}: recorded in format {about.get('format')}, this program replays {FORMAT}; "
+            "replay it with the version that made it"
+        )
     return RecordedSession(
-        metadata=json.loads(metadata or "{}"),
+        metadata=about,
         streams=tuple(s for s in recording.streams if s.spec.type != "rolandic"),
         events=tuple(numbered(line) for line in own["bci-events"].samples),
         hops=np.asarray(own["bci-hops"].samples, dtype=np.float64),
@@ -202,20 +216,20 @@ def compare(recorded: RecordedSession, outputs: list[OutputEvent], *, bits: bool
     bits
         Demand equal bits; otherwise probabilities within `TOLERANCE` and equal decisions.
     """
-    result = Comparison()
+    result, n_labels = Comparison(), len(HOP_LABELS)
     predictions = [o for o in outputs if isinstance(o, Prediction)]
-    replayed = np.array([(p.hop, p.sample_index, p.stamp_s, p.age_s, p.flags, *p.p) for p in predictions])
+    replayed = np.array([hop_row(p) for p in predictions])
     replayed = replayed.reshape(len(predictions), -1) if predictions else np.zeros((0, recorded.hops.shape[1]))
     n = result.n_predictions = min(len(replayed), len(recorded.hops))
     result.n_tail_recorded, result.n_tail_replayed = len(recorded.hops) - n, len(replayed) - n
     if n and replayed.shape[1] != recorded.hops.shape[1]:
-        result.differ("classes", 0, recorded.hops.shape[1] - 5, replayed.shape[1] - 5)
+        result.differ("classes", 0, recorded.hops.shape[1] - n_labels, replayed.shape[1] - n_labels)
         return result
     a, b = recorded.hops[:n], replayed[:n]
     result.bitwise = bool(np.array_equal(a.view(np.uint64), np.ascontiguousarray(b).view(np.uint64)))
     both_nan = np.isnan(a) & np.isnan(b)
     gap = np.where(both_nan, 0.0, np.abs(a - b))
-    result.max_abs_dp = float(np.nan_to_num(gap[:, 5:], nan=np.inf).max(initial=0.0))
+    result.max_abs_dp = float(np.nan_to_num(gap[:, n_labels:], nan=np.inf).max(initial=0.0))
     wrong = (a.view(np.uint64) != np.ascontiguousarray(b).view(np.uint64)) if bits else ~(gap <= TOLERANCE)
     for row in np.flatnonzero(wrong.any(axis=1)):
         result.differ("prediction", int(a[row, 0]), a[row].tolist(), b[row].tolist())

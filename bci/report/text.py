@@ -37,6 +37,7 @@ def live_report(
             for s, n in zip(engine.sources, counts.n_samples, strict=True)
         ],
         "gaps": [msgspec.to_builtins(g) for g in counts.gaps],
+        "preflight": [msgspec.to_builtins(f) for f in engine.findings],
         "troubles": list(counts.troubles),
         "recorder": engine.recorder.trouble() or "ok",
         "n_unrecorded": recorded.n_lost,
@@ -79,7 +80,8 @@ def _decisions(r: dict[str, Any]) -> list[str]:
             f"{'trials':<16}{r['n_trials']}, accuracy {r['accuracy']:.3f} (chance {r['chance']:.2f}, "
             f"95 % band {low:.2f}-{high:.2f}: {verdict}), abstained {r['n_abstained']}"
         )
-        lines.append(f"{'':<16}kappa {r['kappa']:.2f}, ITR {r['itr_bits_per_min']:.1f} bits/min")
+        auc = f", AUC {r['auc']:.3f}" if r.get("auc") is not None else ""
+        lines.append(f"{'':<16}kappa {r['kappa']:.2f}{auc}, ITR {r['itr_bits_per_min']:.1f} bits/min")
     else:
         lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
     text = f"{r['n_commands']} asked, {r['n_commands_sent']} sent"
@@ -91,6 +93,8 @@ def _decisions(r: dict[str, Any]) -> list[str]:
         text += f" ({r['false_commands_per_min']:.2f} a minute)"
     if r["time_to_command_s"] is not None:
         text += f", time to command {r['time_to_command_s']:.2f} s"
+    if r["n_epochs"] or r["n_expired"]:
+        lines.append(f"{'markers':<16}{r['n_epochs']} answered, {r['n_expired']} expired")
     return [*lines, f"{'commands':<16}{text}"]
 
 
@@ -126,7 +130,8 @@ def _latency(r: dict[str, Any]) -> list[str]:
 
 
 def _troubles(r: dict[str, Any]) -> list[str]:
-    said = list(r.get("troubles", ()))
+    said = [f"{f['stream']}: {f['text']}" for f in r.get("preflight", ()) if f["level"] != "ok"]
+    said += r.get("troubles", ())
     for key, what in (("n_unrecorded", "NOT recorded"), ("n_unconfirmed", "perhaps not recorded")):
         said += [f"{n} samples of {name!r} {what}" for name, n in r.get(key, {}).items()]
     if len(r.get("recording_parts", ())) > 1:

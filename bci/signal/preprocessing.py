@@ -90,6 +90,7 @@ class Preprocessing:
         sfreq_in_hz, n = stream.sfreq_hz, len(self.labels)
         ratio = rate_ratio(sfreq_in_hz, spec.sfreq_hz)
         span = spec.hop / ratio  # of a hop, in raw samples
+        self._ratio = ratio
         self.block = int(span) if span.denominator == 1 else max(1, int(span / 4))
 
         sections, tones, band_hz = [], (), spec.bandpass_hz
@@ -132,6 +133,10 @@ class Preprocessing:
         self._hopper.start()
         self.quality.start()
         self._pending = Flag(0)
+
+    def sample_at(self, n: int) -> int:
+        """Number of the output sample that lies nearest to raw sample ``n``; both count from `start`."""
+        return round((n + 1) * self._ratio) - 1
 
     def step(self, block: NDArray) -> list[tuple[NDArray[np.float32], Flag]]:
         """Take the next raw block, shape (n_channels of the stream, block), in the stream's own dtype and unit.

@@ -15,9 +15,8 @@ from msgspec.structs import replace
 from bci.errors import SourceError
 from bci.lsl import info_from_spec
 from bci.ports import END_MARKER
-from bci.sources.files import marker_spec
 from bci.sources.schedule import Push
-from bci.types import StreamSpec
+from bci.types import StreamSpec, marker_spec
 
 END_DELAY_S = 0.1  # of the end marker behind the last samples, which travel on another connection
 LINGER_S = 5.0  # how long outlets stay for consumers that have not taken everything

@@ -31,17 +31,27 @@ class Push:
     stamps_s: NDArray[np.float64]
 
 
-def playable(streams: Sequence[RecordedStream]) -> tuple[list[RecordedStream], int]:
+def playable(streams: Sequence[RecordedStream], name: str | None = None) -> tuple[list[RecordedStream], int]:
     """The streams to play, and which of them sets the pace: without the program's own (``bci-*``) and old end markers.
 
-    The pace is set by the signal with most values, of those at a regular rate if there are any.
+    The pace is set by the signal called ``name``, else by the one with most values, of those at a regular rate if there
+    are any.
 
     Raises
     ------
     SourceError
         The recording holds no signal.
+    ConfigError
+        No signal, or more than one, is called ``name``.
     """
     streams = [_without_end(s) for s in streams if not s.spec.name.startswith("bci-")]
+    if name is not None:
+        signals = [i for i, s in enumerate(streams) if not s.spec.is_marker_stream and len(s.stamps_s)]
+        named = [i for i in signals if streams[i].spec.name == name]
+        if len(named) != 1:
+            listed = ", ".join(repr(streams[i].spec.name) for i in signals) or "none"
+            raise ConfigError(f"{len(named)} signals with samples are called {name!r}; there are {listed}")
+        return streams, named[0]
     sizes = [0 if s.spec.is_marker_stream else np.size(s.samples) * (1000 if s.spec.sfreq_hz else 1) for s in streams]
     if not sizes or max(sizes) == 0:
         raise SourceError("the recording holds no signal to play, only markers or nothing")

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ConfigError
-from bci.sources.files import marker_spec
 from bci.sources.leadfield import CHANNELS, GAIN_UV_PER_NAM, POSITIONS_M, SOURCES
-from bci.types import Channel, RecordedStream, Recording, StreamSpec
+from bci.types import Channel, RecordedStream, Recording, StreamSpec, marker_spec
 
 LABELS = ("left", "right")
 REST_S, CUE_S, LAST_REST_S = (1.5, 2.5), 4.0, 2.0

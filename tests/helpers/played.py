@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bci.lsl import xml_from_spec
-from bci.recording.xdf import XdfWriter, read_xdf
+from bci.recording.xdf import read_xdf
+from bci.sources.save import save_xdf
 from bci.types import DTYPES, Channel, Gap, Numbered, RecordedStream, SampleFormat, StreamSpec
 from decoders import load_class
 from decoders.checkpoint import save_model
@@ -41,14 +41,7 @@ def counted(
 
 def write_xdf(path: Path, *streams: RecordedStream) -> Path:
     """A file for `bci stream`."""
-    with path.open("xb", buffering=0) as file:
-        writer = XdfWriter(file)
-        for number, stream in enumerate(streams, 1):
-            writer.open_stream(number, xml_from_spec(stream.spec), stream.spec.format)
-            values = [[v] for v in stream.samples] if isinstance(stream.samples, list) else stream.samples
-            writer.samples(number, values, stream.stamps_s)
-        writer.finish(0.0)
-    return path
+    return save_xdf(path, streams)
 
 
 def noise_model(

@@ -109,8 +109,8 @@ def test_no_such_stream(run, unique_name):
     with sender(f"{unique_name}-other"):
         code, said = run("--wait", 0.5)
     assert code == 1
-    expected = f"bci: no LSL stream with name '{unique_name}' within 0.5 s; visible now: '{unique_name}-other'\n"
-    assert said == expected
+    expected = f"bci: no LSL stream with name '{unique_name}' within 0.5 s; visible now: '{unique_name}-other'"
+    assert said == f"{expected}; there is '{unique_name}-other': if that is meant, ask for it by this name\n"
 
 
 def test_two_streams_of_that_name(run, unique_name):
@@ -225,8 +225,11 @@ def test_a_file_of_no_bytes_and_one_of_another_kind(bci, tmp_path):
     text.write_text("C3 itches")
     assert bci("stream", empty) == (1, f"bci: {empty}: the file is empty\n")
     assert bci("replay", empty) == (1, f"bci: {empty} is not an XDF file: it does not start with 'XDF:'\n")
-    kinds = ".edf, .edf.xz, .fif, .fif.gz, .xdf"
-    assert bci("stream", text) == (1, f"bci: {text}: not a kind of recording that is read here ({kinds})\n")
+    expected = "neither a recording of the OpenBCI GUI ('%OpenBCI ...') nor of a Muse ('timestamps,...')"
+    assert bci("stream", text) == (1, f"bci: {text}: {expected}\n")
+    other = text.rename(tmp_path / "notes.doc")
+    kinds = ".edf .bdf .gdf .vhdr .set .fif .fif.gz .xdf .txt .csv; packed as .xz: .edf .bdf .gdf .fif .xdf .txt .csv"
+    assert bci("stream", other) == (1, f"bci: {other}: not a kind of recording that is read here ({kinds})\n")
 
 
 def test_no_such_recording(bci, tmp_path):
@@ -386,7 +389,7 @@ def test_a_place_for_a_recording_that_cannot_be_written(bci, unique_name, tmp_pa
         ("[gate]\nthreshold = 2\n", "gate.threshold = 2: input should be less than 1"),
         (
             "gait = 1\n",
-            "unknown key gait = 1; allowed in this section: stream, model, gate, devices, recording",
+            "unknown key gait = 1; allowed in this section: stream, model, gate, devices, recording, expect",
         ),
         ("stream = 3\n", "stream = 3: input should be a valid dictionary or instance of StreamSettings"),
     ],
