@@ -12,7 +12,7 @@ from bci.recording.runs import RunRecord
 from bci.report.facts.verdicts import Report
 from bci.report.page.decisions import commands, score
 from bci.report.page.html import Child, Element, e, icon, page, section
-from bci.report.page.signal import alarms, latency, program, signal, streams
+from bci.report.page.signal import alarms, latency, preflight, program, signal, streams
 from bci.report.page.timeline import legend, timeline
 from bci.report.words import count, listed, number, seconds, when
 
@@ -85,5 +85,5 @@ def end(r: Report, runs: Sequence[RunRecord]) -> Element:
 
 
 SECTIONS: tuple[Callable[[Report, Sequence[RunRecord]], Element | None], ...] = (
-    heading, answers, picture, score, commands, streams, latency, signal, alarms, program, end,
+    heading, answers, picture, score, commands, preflight, streams, latency, signal, alarms, program, end,
 )  # fmt: skip

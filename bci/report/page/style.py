@@ -111,6 +111,7 @@ svg text.on { fill: var(--card); font-weight: 600 }
 .band { fill: var(--grey); opacity: .7 }
 .hollow { fill: var(--card); stroke-width: 1.6 }
 .line { fill: none; stroke-width: 1.5; stroke-linejoin: round }
+.dots { fill: none; stroke-width: 4; stroke-linecap: round }
 .pale { opacity: .25 }
 .half { opacity: .55 }
 """ + _COLOURS + "\n" + _SIGNS + """
