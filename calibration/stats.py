@@ -78,7 +78,7 @@ def auc(is_positive: ArrayLike, score: ArrayLike) -> float:
 
 
 def auc_band(n_positive: int, n_negative: int, level: float = 0.95) -> tuple[float, float]:
-    """Range of areas that guessing gives with probability ``level``: the normal approximation of Mann & Whitney 1947."""
+    """Range of areas that guessing gives with probability ``level``: normal approximation of Mann & Whitney 1947."""
     if not n_positive or not n_negative:
         return 0.0, 1.0
     z = NormalDist().inv_cdf((1 + level) / 2)

@@ -83,7 +83,7 @@ def comparison_text(c: dict[str, Any]) -> str:
 def say(score: Row, value: float | None = None) -> str:
     """An accuracy in percent, an AUC as it is; of the score itself, or of another value on its scale."""
     value = score["value"] if value is None else value
-    return percent(value) if score["kind"] == "accuracy" else number(value, 2)
+    return percent(value) if score["kind"] == "accuracy" else number(value, 2, trim=False)
 
 
 def band(score: Row) -> str:

@@ -67,7 +67,7 @@ def score(found: dict[str, Any], level: str) -> Element:
     """Accuracy or AUC as a dot over the range that guessing gives."""
     left, width, y = 8.0, 604.0, 34.0
     value, chance, (low, high), kind = found["value"], found["chance"], found["band"], found["kind"]
-    say = percent if kind == "accuracy" else (lambda x: number(x, 2))
+    say = percent if kind == "accuracy" else (lambda x: number(x, 2, trim=False))
 
     def at(share: float) -> float:
         return left + width * share

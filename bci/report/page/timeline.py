@@ -6,6 +6,7 @@ more likely, below it the second. With more, each class has its line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,9 +136,10 @@ def _cues(
     if len(trials) > MANY:
         return drawn + _cue_ticks(scale, trials, classes, start_s)
     decide_s = report["decoder_info"]["decide_at_s"]
-    for trial in trials:
+    following = [*(t["t_s"] for t in trials[1:]), math.inf]
+    for trial, next_s in zip(trials, following, strict=False):
         cue_s, name, is_right = start_s + trial["t_s"], trial["cued"], trial["is_right"]
-        if (at := scale.clip(cue_s, cue_s + decide_s)) is None:
+        if (at := scale.clip(cue_s, min(cue_s + decide_s, start_s + next_s))) is None:
             continue
         c = colour(name, classes)
         sign, result = ("✓", "right") if is_right else ("✗", f"wrong: {trial['said']}")
