@@ -375,6 +375,8 @@ class ControlHandler:
             "health": session.health.level,
             "reasons": list(session.refusal if session.health.level == "ok" else session.health.reasons),
             "n_hops": session.n_hops,
+            "age_ms": self._engine.age_ms,
+            "backlog_samples": session.timeline.backlog,
             "model_hash": session.pipeline.model_hash,
             "swap_error": self._swap_error,
             "session": str(self._folder.path),

@@ -124,6 +124,11 @@ class Pipeline:
         self._ring.push(data, flags)
         return self._nothing, flags | Flag.BETWEEN_EPOCHS
 
+    @property
+    def bad_channels(self) -> tuple[str, ...]:
+        """Inputs that have been flat or saturated over the last second."""
+        return self.preprocessing.bad_channels
+
     def answers(self, label: str) -> bool:
         """Whether a marker of this label gets a prediction of its own."""
         return label in self._markers or ("*" in self._markers and label != END_MARKER)

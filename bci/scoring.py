@@ -44,6 +44,7 @@ class Scorer:
     trials: list[Trial] = field(default_factory=list)
     n_predictions: int = 0
     n_trusted: int = 0
+    n_flagged: dict[str, int] = field(default_factory=dict)  # why predictions were not trusted, and how often
     n_epochs: int = 0
     n_expired: int = 0
     n_commands: int = 0
@@ -99,7 +100,10 @@ class Scorer:
 
     def _prediction(self, prediction: Prediction) -> None:
         self.n_predictions += 1
-        self.n_trusted += not prediction.flags & ~Flag.BETWEEN_EPOCHS
+        why = prediction.flags & ~Flag.BETWEEN_EPOCHS
+        self.n_trusted += not why
+        for flag in Flag(why):
+            self.n_flagged[str(flag.name).lower()] = self.n_flagged.get(str(flag.name).lower(), 0) + 1
         self.first_stamp_s = self.first_stamp_s if self.first_stamp_s is not None else prediction.stamp_s
         self.last_stamp_s = prediction.stamp_s
         while self._open and not self.is_epoch_model and prediction.stamp_s > self._due_s(self._open[0]):
@@ -175,6 +179,7 @@ class Scorer:
         result: dict[str, Any] = {
             "n_predictions": self.n_predictions,
             "n_trusted_predictions": self.n_trusted,
+            "n_flagged": self.n_flagged,
             "n_epochs": self.n_epochs,
             "n_expired": self.n_expired,
             "n_trials": n,
@@ -217,6 +222,8 @@ def join(scorers: Sequence[Scorer]) -> Scorer:
         total.trials += one.trials
         total.n_predictions += one.n_predictions
         total.n_trusted += one.n_trusted
+        for flag, n in one.n_flagged.items():
+            total.n_flagged[flag] = total.n_flagged.get(flag, 0) + n
         total.n_epochs += one.n_epochs
         total.n_expired += one.n_expired
         total.n_commands += one.n_commands

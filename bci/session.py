@@ -62,6 +62,8 @@ class HopModel(Protocol):
     def is_epoch_model(self) -> bool: ...  # it answers markers, not hops
     def start(self, first_sample: NDArray) -> None: ...
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]: ...
+    @property
+    def bad_channels(self) -> tuple[str, ...]: ...  # inputs that carry no signal now
     def answers(self, label: str) -> bool: ...
     def epoch(self, n_back: int) -> tuple[NDArray, Flag, float] | None: ...
 
@@ -134,6 +136,7 @@ class Session:
         self._incoming: tuple[HopModel, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
         self.refusal: tuple[str, ...] = ()  # what the gate said to the last control
         self._marker_clocks: dict[int, ClockCorrection] = {}
+        self._bad_channels: tuple[str, ...] = ()
         self._n_markers = 0
         self._waiting: list[_Waiting] = []
         self._trigger = None if trigger is None else TriggerChannel(trigger)
@@ -211,9 +214,20 @@ class Session:
                 outputs += self._placed(label, stamp_s, (index, 0.0), is_sure=True)
         if self._waiting:
             outputs += self._complete_epochs(block)
+        outputs += self._look_at_channels()
         self.n_blocks += 1
         self._prime(block)
         return outputs
+
+    def _look_at_channels(self) -> list[OutputEvent]:
+        """Name the inputs that carry no signal: their flag alone would leave a person wondering."""
+        if (bad := self.pipeline.bad_channels) == self._bad_channels:
+            return []
+        self._bad_channels = bad
+        if not bad:
+            return self._on_health_change(HealthChange("channels", "ok"))
+        reason = f"channel {', '.join(bad)} carries no signal: nothing is decided; mend it, or name it by --bad"
+        return self._on_health_change(HealthChange("channels", "warn", reason))
 
     def _prediction(self, block: Block, p: NDArray, flags: Flag) -> Prediction:
         if self._is_paused:
@@ -340,6 +354,11 @@ class Session:
     def _on_swap(self, swap: Swap) -> list[OutputEvent]:
         new = self.pipelines[swap.model_hash]
         check_swap(self.pipeline, new)
+        if swap.model_hash == self.pipeline.model_hash:  # it decides already: whoever was to follow does not
+            self._incoming = None
+            return []
+        if self._incoming is not None and swap.model_hash == self._incoming[0].model_hash:
+            return []
         recent = deque(list(self._recent)[-new.n_prime_blocks :])
         self._incoming = (new, recent)
         if recent:  # it starts where its answer no longer depends on the start, as far as signal is there

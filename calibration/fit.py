@@ -108,7 +108,7 @@ def _teaches_all(y: NDArray[np.integer], n_classes: int) -> bool:
     return bool((np.bincount(y, minlength=n_classes) > 0).all())
 
 
-def decide(family: type[Family], spec: DecoderSpec, fitted: Fitted, x: NDArray[np.float32]) -> NDArray[np.float64]:
+def decide(family: Family, spec: DecoderSpec, fitted: Fitted, x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Logits at the end of each trial, from a fresh state, or of each epoch: x (n, channels, samples)."""
     decoder: Any = family.restore(spec, fitted.weights)
     if spec.epoch is not None:

@@ -1,6 +1,6 @@
 """Models on arrays. They know nothing of streams, files of signals, or people.
 
-One dict names them all: ``name -> "module:Class"``; the class is a `decoders.spec.Family`.
+One dict names them all: ``name -> "module:attribute"``; what it names is a `decoders.spec.Family`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,22 @@ DECODERS: dict[str, str] = {
     "bandpower": "decoders.classical.bandpower:BandPower",
     "xdawn": "decoders.classical.xdawn:Xdawn",
     "cca": "decoders.classical.cca:CCA",
-    "eegnet": "decoders.networks.eegnet:EEGNet",
+    "mlp": "decoders.networks.mlp:mlp",
+    "eegnet": "decoders.networks.eegnet:eegnet",
+    "shallow": "decoders.networks.shallow:shallow",
+    "tcn": "decoders.networks.tcn:tcn",
+    "rnn": "decoders.networks.recurrent:rnn",
+    "lstm": "decoders.networks.recurrent:lstm",
+    "gru": "decoders.networks.recurrent:gru",
+    "cnn_lstm": "decoders.networks.cnn_lstm:cnn_lstm",
+    "transformer": "decoders.networks.transformer:transformer",
+    "convlstm": "decoders.networks.convlstm:convlstm",
+    "gnn": "decoders.networks.gnn:gnn",
+    "cnn3d": "decoders.networks.cnn3d:cnn3d",
 }
 
 
-def load_class(name: str) -> type[Family]:
+def load_class(name: str) -> Family:
     """The family of that name.
 
     Raises

@@ -49,10 +49,11 @@ class Runner:
         self.reset()
 
     def step(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """One hop (channels, hop) -> probabilities (classes,)."""
+        """One hop (channels, hop) -> probabilities (classes,); of a regression its values."""
         if x.shape != self._shape:
             raise SpecError(f"decoder {self.spec.name!r}: a hop of shape {x.shape}, it takes {self._shape}")
-        return softmax(self._logits(x) / self._temperature)
+        logits = self._logits(x)
+        return logits if self.spec.outputs else softmax(logits / self._temperature)
 
     def _numpy_logits(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         self._x[0] = x

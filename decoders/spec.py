@@ -32,13 +32,17 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     name : str
         Key in `decoders.DECODERS`.
     channels : tuple of str
-        Labels of the input rows, in order.
+        Labels of the input rows, in order. With several bands: all channels of the first band, then of the second.
     sfreq_hz : float
         Rate of the input.
     hop : int
         Samples per step.
     classes : tuple of str
-        Labels of the outputs, in order.
+        What a classifier tells apart; its outputs, in order.
+    outputs : tuple of str
+        What a regression gives, in order; a decoder has either classes or outputs.
+    n_bands : int
+        Frequency bands that the rows of the input hold; each has the same channels, labelled ``LABEL BAND``.
     receptive_field : int or None
         Samples that one output depends on; None when memory has no end (then ``warmup_hops`` counts).
     warmup_hops : int
@@ -54,6 +58,8 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         counted from the marker's. ``receptive_field`` is its length.
     options : dict
         Sizes that the family needs to rebuild itself (kernel lengths, time constants).
+    members : tuple of DecoderSpec
+        Of an ensemble: what it consists of.
 
     Raises
     ------
@@ -65,7 +71,9 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...]
     sfreq_hz: float
     hop: int
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    n_bands: int = 1
     receptive_field: int | None = None
     warmup_hops: int = 0
     delay_s: float = 0.0
@@ -73,6 +81,7 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     backend: Literal["numpy", "torch"] = "numpy"
     epoch: tuple[int, int] | None = None
     options: dict[str, float] = {}
+    members: tuple[DecoderSpec, ...] = ()
 
     def __post_init__(self) -> None:
         def refuse(what: str) -> None:
@@ -82,10 +91,14 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
             refuse("no channels; name at least one")
         if twice := _doubled(self.channels):
             refuse(f"channel {twice} is named twice; name each once")
-        if len(self.classes) < 2:
+        if self.classes and self.outputs:
+            refuse("it has classes and outputs; a classifier has classes, a regression has outputs")
+        if not self.outputs and len(self.classes) < 2:
             refuse(f"{len(self.classes)} class ({', '.join(self.classes)}); at least 2 are needed")
-        if twice := _doubled(self.classes):
+        if twice := _doubled(self.classes + self.outputs):
             refuse(f"class {twice} is named twice; name each once")
+        if self.n_bands < 1 or len(self.channels) % self.n_bands:
+            refuse(f"{len(self.channels)} rows do not make {self.n_bands} bands; give each band the same channels")
         if not 0 < self.sfreq_hz < float("inf"):
             refuse(f"sfreq_hz {self.sfreq_hz:g} is not a rate; it must be above 0")
         if self.hop < 1:
@@ -103,6 +116,11 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
                 f"receptive field {self.receptive_field} samples is shorter than the hop {self.hop}; "
                 f"use a window of at least {self.hop / self.sfreq_hz:.3g} s or a shorter hop"
             )
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers that a step gives."""
+        return len(self.classes or self.outputs)
 
     @property
     def hop_s(self) -> float:
@@ -132,8 +150,9 @@ class Decoder(Protocol):
     """One hop in, logits out, memory carried by the caller.
 
     ``step`` and ``forward`` return logits; probabilities are ``softmax(logits / params["temperature"])``, which is what
-    `decoders.engine.Runner` gives. State and params are never changed in place. ``params`` holds what recalibration
-    changes; weights belong to the decoder. Folding ``step`` over the hops equals ``forward`` (relative 1e-5).
+    `decoders.engine.Runner` gives. A regression returns its outputs instead, as they are. State and params are never
+    changed in place. ``params`` holds what recalibration changes; weights belong to the decoder. Folding ``step`` over
+    the hops equals ``forward`` (relative 1e-5).
     """
 
     @property
@@ -175,16 +194,20 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a person asks of a decoder family.
 
     ``window_s`` is the stretch of signal that one decision should use, ``epoch_s`` the same for a family that answers
-    markers: from and to, in seconds from the marker.
+    markers: from and to, in seconds from the marker. ``options`` replace sizes that the family would choose. The rest
+    is as in `DecoderSpec`.
     """
 
     channels: tuple[str, ...]
     sfreq_hz: float
     hop: int
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    n_bands: int = 1
     unit: str = "uV"
     window_s: float = 3.0
     epoch_s: tuple[float, float] = (0.0, 0.8)
+    options: dict[str, float] = {}
 
 
 class Fitted(msgspec.Struct, frozen=True):
@@ -197,21 +220,19 @@ class Fitted(msgspec.Struct, frozen=True):
 class Family(Protocol):
     """What an entry of `decoders.DECODERS` offers."""
 
-    @classmethod
-    def design(cls, request: Request) -> DecoderSpec:
+    def design(self, request: Request) -> DecoderSpec:
         """The spec of this family for that request; SpecError says what would work."""
         ...
 
-    @classmethod
-    def fit(cls, spec: DecoderSpec, x: Any, y: Any, *, seed: int) -> Fitted:
-        """Learn from float32 x (n_trials, channels, n_samples), whose end is the decision, and class indices y.
+    def fit(self, spec: DecoderSpec, x: Any, y: Any, *, seed: int) -> Fitted:
+        """Learn from float32 x (n_trials, channels, n_samples), whose end is the decision, and y.
 
         ``n_samples`` is ``spec.context`` or more; what goes beyond is further back in time. For a family that answers
-        markers it is the length of the epoch.
+        markers it is the length of the epoch. y holds class indices (n_trials,), or for a regression what shall be
+        given (n_trials, n_outputs).
         """
         ...
 
-    @classmethod
-    def restore(cls, spec: DecoderSpec, weights: Arrays) -> Decoder | EpochDecoder:
+    def restore(self, spec: DecoderSpec, weights: Arrays) -> Decoder | EpochDecoder:
         """The decoder around stored weights; DecoderError if they do not fit the spec."""
         ...

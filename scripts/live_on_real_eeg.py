@@ -65,6 +65,7 @@ def offline_difference(recorded: Path, model: Path, edf: str) -> dict:
     from bci.build import build_session, fit_to_stream, load
     from bci.config import SessionConfig
     from bci.offline.stream import play, primary_stream
+    from bci.recording.replay import HOP_LABELS
     from bci.recording.xdf import read_xdf
     from bci.sources.files import load_recording
     from bci.types import Prediction
@@ -75,7 +76,7 @@ def offline_difference(recorded: Path, model: Path, edf: str) -> dict:
     session = build_session(SessionConfig(), stream.spec, {loaded.hash: pipeline}, loaded.hash)
     offline = np.array([o.p for o in play(session, stream, recording) if isinstance(o, Prediction)])
     hops = next(s for s in read_xdf(recorded).streams if s.spec.name == "bci-hops")
-    live = np.asarray(hops.samples)[:, 5:]
+    live = np.ascontiguousarray(np.asarray(hops.samples)[:, len(HOP_LABELS) :])
     n = len(stream.stamps_s)
     return {
         "n_live": len(live),

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoders import DECODERS, load_class
 from decoders import contract as c
+from decoders import load_class
 from decoders.spec import DecoderSpec, Request
+from tests.helpers.decoders import AT_HOPS, NETWORKS
 
-EPOCH_DECODERS = ("xdawn", "cca")  # they keep another contract: tests/test_epoch_decoders.py
-STREAMING = [name for name in DECODERS if name not in EPOCH_DECODERS]
 _fitted = {}
 
 
@@ -28,7 +28,7 @@ def trained(name, hop=8, n_channels=5, window_s=1.0):
     key = (name, hop, n_channels, window_s)
     if key not in _fitted:
         family = load_class(name)
-        channels = tuple(f"c{i}" for i in range(n_channels))
+        channels = ("C3", "Cz", "C4", "FC1", "CP2", "Fz", "Pz")[:n_channels]
         spec = family.design(
             Request(channels=channels, sfreq_hz=80.0, hop=hop, classes=("left", "right"), window_s=window_s)
         )
@@ -42,27 +42,66 @@ def trained(name, hop=8, n_channels=5, window_s=1.0):
 
 
 @pytest.mark.parametrize("check", c.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("name", AT_HOPS)
 def test_registry_keeps_the_contract(name, check):
     check(trained(name))
 
 
-@pytest.mark.parametrize("name", STREAMING)
-@settings(max_examples=25, deadline=None)
+@pytest.mark.parametrize("name", AT_HOPS)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_split_of_the_signal_gives_what_forward_gives(name, data):
+    """Up to 4,000 samples, in any cuts, by single steps at the end, from the start or from where another signal led."""
     decoder, params = trained(name)()
     box = c._Box(lambda: (decoder, params))
-    n_hops = data.draw(st.integers(2, 60))
+    hop = box.spec.hop
+    n_hops = data.draw(st.integers(2, 60) | st.integers(60, 4000 // hop))
     x = box.signal(n_hops, 1, seed=data.draw(st.integers(0, 99)))
-    whole, _ = box.forward(x, decoder.initial_state(1))
+    begin = decoder.initial_state(1)
+    if n_before := data.draw(st.integers(0, 5)):
+        _, begin = box.forward(5 * box.signal(n_before, 1, seed=100), begin)
+    whole, _ = box.forward(x, begin)
     cuts = sorted(data.draw(st.sets(st.integers(1, n_hops - 1), max_size=4)))
-    state, parts = decoder.initial_state(1), []
+    cuts += range(max([n_hops - 10, 0, *cuts]) + 1, n_hops)
+    state, parts = begin, []
     for first, last in zip([0, *cuts], [*cuts, n_hops], strict=True):
-        logits, state = box.forward(x[:, :, first * 8 : last * 8], state)
+        logits, state = box.forward(x[:, :, first * hop : last * hop], state)
         parts.append(logits)
-    joined = np.concatenate(parts, axis=1)
-    assert np.abs(joined - whole).max() <= 1e-5 * max(np.abs(whole).max(), 1e-6)
+    c.need_close(np.concatenate(parts, axis=1), whole, "parts differ from the whole")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@settings(max_examples=15, deadline=None)
+@given(hop=st.integers(1, 40), sfreq_hz=st.sampled_from([80.0, 250.0]), n_bands=st.sampled_from([1, 4]))
+def test_every_hop_that_a_network_allows_keeps_the_contract(name, hop, sfreq_hz, n_bands):
+    """Untrained weights, for it is the arithmetic that is checked; the hop decides pools, rings and ways to compute."""
+    channels = tuple(f"{label} {band}" for band in range(n_bands) for label in ("C3", "Cz", "C4"))
+    family = load_class(name)
+    request = Request(
+        channels=channels, sfreq_hz=sfreq_hz, hop=hop, n_bands=n_bands, window_s=2.0, classes=("left", "right")
+    )
+    spec = family.design(request)
+    torch.manual_seed(hop)
+    decoder = family.build(spec).eval().requires_grad_(False)
+    align = np.broadcast_to(np.eye(3, dtype=np.float32), (3, 3) if n_bands == 1 else (n_bands, 3, 3))
+    params = {"align": align, "temperature": np.ones(1)}
+
+    def factory():
+        return decoder, params
+
+    c.check_shapes(factory)
+    c.check_causal(factory)
+    box = c._Box(factory)
+    x = box.signal(min(4000 // hop, 40), 2)
+    whole, _ = box.forward(x, decoder.initial_state(2))
+    folded, _ = box.fold(x, decoder.initial_state(2))
+    c.need_close(folded, whole, "step folded over the hops differs from forward")
+    if spec.receptive_field is not None:
+        x = box.signal(spec.n_priming_hops, 1)
+        far = x.copy()
+        far[:, :, : x.shape[2] - spec.receptive_field] += 1
+        ends = [box.forward(each, decoder.initial_state(1))[0][:, -1] for each in (x, far)]
+        c.need_close(*ends, "what lies before the receptive field is felt")
 
 
 # --- broken doubles --------------------------------------------------------------------------------------------------

@@ -9,14 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from decoders import DECODERS, load_class
+from decoders import load_class
 from decoders.classical import riemann
 from decoders.engine import Runner
 from decoders.spec import DecoderSpec, Request, SpecError
+from tests.helpers.decoders import AT_HOPS
 
 
 def request(n_channels=6, hop=8, **changes):
-    channels = tuple(f"c{i}" for i in range(n_channels))
+    channels = ("C3", "Cz", "C4", "FC1", "CP2", "Fz", "Pz")[:n_channels]
     return msgspec.structs.replace(
         Request(channels=channels, sfreq_hz=80.0, hop=hop, classes=("left", "right"), window_s=1.0), **changes
     )
@@ -77,7 +78,7 @@ def test_spec_survives_json_and_counts_priming_hops():
 
 
 def test_unknown_decoder_lists_those_there_are():
-    with pytest.raises(SpecError, match="bandpower, eegnet, riemann"):
+    with pytest.raises(SpecError, match=r"bandpower, cca, cnn3d, cnn_lstm.*riemann.*transformer"):
         load_class("svm")
 
 
@@ -106,8 +107,10 @@ def test_network_finds_pools_for_any_hop(hop):
 # --- what they learn -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DECODERS)
-def test_learns_a_difference_in_power_and_keeps_it_on_new_trials(name):
+@pytest.mark.parametrize("name", AT_HOPS)
+def test_learns_a_difference_in_power_and_keeps_it_on_new_trials(name, monkeypatch):
+    if name in ("cnn3d", "convlstm"):  # slow to train
+        monkeypatch.setattr("decoders.training.loop.MIN_STEPS", 60)
     family = load_class(name)
     spec = family.design(request())
     fitted = family.fit(spec, *trials(spec, gain=3.0), seed=0)
@@ -117,7 +120,7 @@ def test_learns_a_difference_in_power_and_keeps_it_on_new_trials(name):
     assert np.mean(p.argmax(axis=1) == y) >= 0.9
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", AT_HOPS)
 def test_the_same_seed_gives_the_same_bits(name, monkeypatch):
     monkeypatch.setattr("decoders.training.loop.MIN_EPOCHS", 3)
     monkeypatch.setattr("decoders.training.loop.MIN_STEPS", 3)
@@ -129,7 +132,7 @@ def test_the_same_seed_gives_the_same_bits(name, monkeypatch):
         assert all(np.array_equal(arrays[k], others[k]) for k in arrays)
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", AT_HOPS)
 def test_three_classes(name, monkeypatch):
     monkeypatch.setattr("decoders.training.loop.MIN_EPOCHS", 3)
     monkeypatch.setattr("decoders.training.loop.MIN_STEPS", 3)
@@ -143,11 +146,11 @@ def test_three_classes(name, monkeypatch):
     fitted = family.fit(spec, x, y, seed=0)
     p = run(family.restore(spec, fitted.weights), fitted.params, x)
     assert p.shape == (30, 3)
-    if name != "eegnet":
+    if name in ("riemann", "bandpower"):
         assert np.mean(p.argmax(axis=1) == y) >= 0.9
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", AT_HOPS)
 def test_weights_of_another_shape_are_refused(name, monkeypatch):
     monkeypatch.setattr("decoders.training.loop.MIN_EPOCHS", 1)
     monkeypatch.setattr("decoders.training.loop.MIN_STEPS", 1)
@@ -160,7 +163,7 @@ def test_weights_of_another_shape_are_refused(name, monkeypatch):
         family.restore(spec, {})
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", ["riemann", "bandpower", "eegnet"])
 def test_magnetometers_in_tesla_decode_like_microvolts(name):
     family = load_class(name)
     spec = family.design(request())
@@ -170,7 +173,7 @@ def test_magnetometers_in_tesla_decode_like_microvolts(name):
     assert np.mean(p.argmax(axis=1) == y) >= 0.9
 
 
-@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.parametrize("name", ["riemann", "bandpower", "eegnet"])
 def test_an_average_reference_costs_rank_and_nothing_else(name):
     family = load_class(name)
     spec = family.design(request())
@@ -220,7 +223,7 @@ def test_directions_without_variance_are_dropped():
 
 
 def test_network_evens_out_its_input():
-    from decoders.networks.eegnet import alignment
+    from decoders.networks.network import alignment
 
     x = np.random.default_rng(0).normal(size=(4, 5, 200)).astype(np.float32) * np.arange(1, 6)[:, None].astype("f")
     align = alignment(x)

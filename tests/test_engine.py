@@ -173,3 +173,13 @@ def _journal(engine):
 
     lines = [row[0] for rows in engine.recorder.rows[2] for row in rows]
     return [msgspec.json.decode(line, type=Numbered) for line in lines]
+
+
+@pytest.mark.parametrize("said", ["disarm", "stopped", "reset"])
+def test_what_people_say_while_it_primes_outweighs_arm_at_the_start(model, said):
+    engine, events = engine_of(model, Scripted([*pulls(0, 1500), Ended()]), arm=True)
+    engine.inbox.put(Control(said, by="a person"))
+    engine.run()
+    assert any(isinstance(e, Control) and e.action == said for e in events)
+    assert not [e for e in events if isinstance(e, Control) and e.action == "arm"]
+    assert not [call for call in engine.devices.told if call[0] == "send"]

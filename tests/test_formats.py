@@ -10,8 +10,7 @@ from bci.offline.stream import primary_stream
 from bci.signal.gaps import GapDetector
 from bci.sources.files import FORMATS, load_recording
 from bci.sources.formats.openbci import COUNTER
-from bci.types import Channel, Chunk, RecordedStream, StreamSpec, marker_spec
-from tests.helpers.played import write_xdf
+from bci.types import Chunk
 from tests.helpers.recordings import OPENBCI_MS, OPENBCI_UV, WRITERS, bdf, brainvision, eeglab, gdf, muse, openbci
 
 
@@ -211,24 +210,6 @@ def test_a_muse_at_another_rate_is_asked_for_it_where_it_is_needed(tmp_path):
     told = load_recording(tmp_path / "a.csv", rate_hz=220.0)
     assert primary_stream(told).spec.sfreq_hz == 220.0
     assert told.markers[0].spec.sfreq_hz == 0
-
-
-# --- XDF -------------------------------------------------------------------------------------------------------------
-
-
-def test_trigger_channels_of_an_xdf_file_without_markers_make_them(tmp_path):
-    stamps_s = 50 + np.arange(8) / 100
-    channels = (Channel("C3", "EEG", "uV"), Channel("TRG", "Trigger"))
-    codes = [0, 0, 3, 3, 0, 300, 301, 0]
-    samples = np.column_stack([np.arange(8), codes]).astype(np.float32)
-    amplifier = RecordedStream(StreamSpec(name="amp", sfreq_hz=100.0, channels=channels), samples, stamps_s)
-    signal, markers = load_recording(write_xdf(tmp_path / "a.xdf", amplifier)).streams
-    assert np.array_equal(signal.samples, samples)
-    assert markers.spec == marker_spec("amp-markers")
-    assert labelled(markers) == {"3": stamps_s[2], "300": stamps_s[5], "301": stamps_s[6]}
-    marked = RecordedStream(marker_spec("marks"), ["a"], stamps_s[:1])
-    streams = load_recording(write_xdf(tmp_path / "b.xdf", amplifier, marked)).streams
-    assert [s.spec.name for s in streams] == ["amp", "marks"]  # they would say it twice
 
 
 # --- every format ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bci.recording.replay import RecordedSession, compare
+from bci.recording.replay import RecordedSession, compare, hop_row
 from bci.types import Command, Control, Numbered, Prediction
 
 N = 50
@@ -21,10 +21,10 @@ OUTPUTS = [x for hop in range(N) for x in ([prediction(hop)] + [command(hop)] * 
 
 
 def recorded(outputs=OUTPUTS, is_complete=True):
-    hops = [(h.hop, h.sample_index, h.stamp_s, h.age_s, h.flags, *h.p) for h in outputs if isinstance(h, Prediction)]
+    hops = [hop_row(h) for h in outputs if isinstance(h, Prediction)]
     events = (Numbered(0, Control("end" if is_complete else "note")),)
     commands = tuple(o for o in outputs if isinstance(o, Command))
-    return RecordedSession({}, (), events, np.array(hops).reshape(-1, 7), commands, ())
+    return RecordedSession({}, (), events, np.array(hops).reshape(-1, 9), commands, ())
 
 
 def without(item):

@@ -219,3 +219,41 @@ def test_arming_is_refused_while_health_is_bad(models):
     assert (refused.state, refused.reasons) == ("disarmed", ("not armed: silent",))
     session.receive(HealthChange("stream0", "ok"))
     assert [o.state for o in session.receive(Control("arm"))] == ["armed"]
+
+
+def test_a_swap_to_the_model_that_runs_changes_nothing(models):
+    n = 60 * HOP
+    swaps = [(40, Swap(models[0].hash))]
+    swapped = run(session_of(models), signal(n), stamps(n), forever(n), swaps)
+    assert decisions(swapped) == decisions(run(session_of(models), signal(n), stamps(n), forever(n)))
+
+
+@settings(max_examples=15)
+@given(data=st.data())
+def test_any_swaps_replay_with_one_pipeline_a_model(data, models):
+    """Live, every swap brings a pipeline of its own; replay has one a model, which must not have been used by both."""
+    n = 60 * HOP
+    places = sorted(data.draw(st.lists(st.integers(5, 58), min_size=1, max_size=6)))
+    swaps = [(at, Swap(models[data.draw(st.integers(0, 1))].hash)) for at in places]
+    replayed = run(session_of(models), signal(n), stamps(n), forever(n), swaps)
+
+    live = session_of(models)
+    receive = live.receive
+
+    def with_its_own(event):
+        if isinstance(event, Swap):
+            live.pipelines[event.model_hash] = Pipeline(next(m for m in models if m.hash == event.model_hash), SPEC)
+        return receive(event)
+
+    live.receive = with_its_own
+    assert decisions(run(live, signal(n), stamps(n), forever(n), swaps)) == decisions(replayed)
+
+
+def test_a_channel_without_signal_is_named_until_it_is_back(models):
+    n = 60 * HOP
+    samples = signal(n)
+    samples[20 * HOP : 40 * HOP, 1] = 7.0
+    outputs = run(session_of(models), samples, stamps(n), forever(n))
+    health = [o for o in outputs if isinstance(o, Health)]
+    assert [h.level for h in health] == ["warn", "ok"]
+    assert health[0].reasons == ("channel ch2 carries no signal: nothing is decided; mend it, or name it by --bad",)

@@ -14,11 +14,11 @@ from bci.cli.common import emit, output_options, progress, rate_option
 @click.argument("recordings", nargs=-1, required=True, metavar="RECORDING...")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
+@rate_option
 @click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @click.option(
     "--bad", "bad_channels", multiple=True, metavar="LABEL", help="A channel without signal, rebuilt from the others."
 )
-@rate_option
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap over people.")
 @output_options
 def command(
@@ -26,9 +26,9 @@ def command(
     recordings: tuple[str, ...],
     stream: str | None,
     unit: str | None,
+    rate_hz: float | None,
     trigger: str,
     bad_channels: tuple[str, ...],
-    rate_hz: float | None,
     seed: int,
     json_path: str | None,
     quiet: bool,

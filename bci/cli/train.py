@@ -10,6 +10,7 @@ import click
 from bci.cli.common import SeveralValues, emit, output_options, progress, rate_option
 from bci.config import read_config
 from bci.errors import ConfigError, ModelError
+from decoders import DECODERS
 
 
 def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
@@ -38,12 +39,12 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     help="session.toml: its settings of model and stream stand for options that are not given.",
 )
 @click.option("--out", required=True, metavar="MODEL", help="Folder to write; an older model there is replaced.")
-@click.option("--decoder", default="riemann", show_default=True, help="riemann, bandpower, eegnet, xdawn, cca.")
+@click.option("--decoder", default="riemann", show_default=True, help=f"{', '.join(DECODERS)}.")
 @click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
 @click.option("--stream", help="Signal stream, where a recording has several.")
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
-@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @rate_option
+@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
 @click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
@@ -79,8 +80,8 @@ def command(
     channels: tuple[str, ...],
     stream: str | None,
     unit: str | None,
-    trigger: str,
     rate_hz: float | None,
+    trigger: str,
     bandpass: tuple[float, float],
     filter_order: int,
     notch: float | None,

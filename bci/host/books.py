@@ -108,7 +108,7 @@ class Counts:
     n_segments: int = 0
     max_backlog_samples: int = 0
     gaps: list[Gap] = field(default_factory=list)
-    troubles: dict[str, None] = field(default_factory=dict)  # all that made health bad, in order
+    troubles: dict[str, None] = field(default_factory=dict)  # all that made health less than ok, in order
 
     def gap(self, gap: Gap) -> None:
         """Count a verdict; the sums are of the primary stream."""
@@ -120,7 +120,7 @@ class Counts:
             self.gaps.append(gap)
 
     def trouble(self, reasons: Sequence[str]) -> None:
-        """Remember why health was bad."""
+        """Remember why health was not ok."""
         if len(self.troubles) < MAX_LISTED:
             self.troubles |= dict.fromkeys(reasons)
 

@@ -143,6 +143,11 @@ class Engine:
             except Exception as error:
                 self._failed(error)
 
+    @property
+    def age_ms(self) -> float | None:
+        """Age of the newest sample that was decided on; None before the first."""
+        return 1000 * (self.now_s() - self._newest_s) if self._newest_s > float("-inf") else None
+
     def stop(self, why: str) -> None:
         """End the session in order; may be called from a signal handler."""
         self._is_stopping = True
@@ -259,6 +264,8 @@ class Engine:
     def _issue(self, event: InputEvent) -> None:
         if self._is_broken:
             return
+        if isinstance(event, Control) and event.action in ("arm", "disarm", "stopped", "reset"):
+            self._wants_arm = False  # what people and the device host say later outweighs --arm at the start
         self.books.event(event)
         for output in self.session.receive(event):
             self._carry_out(output)
@@ -293,8 +300,9 @@ class Engine:
             elif output.arm_id != self._arm_id:
                 self.devices.arm(output.arm_id)
             self._arm_id = output.arm_id
-        elif isinstance(output, Health) and output.level == "bad":
-            self.devices.neutral("; ".join(output.reasons))
+        elif isinstance(output, Health):
+            if output.level == "bad":
+                self.devices.neutral("; ".join(output.reasons))
             self.counts.trouble(output.reasons)
         elif isinstance(output, SegmentStarted):
             self.counts.n_segments += 1

@@ -270,6 +270,10 @@ class _Keep:
             kept.append((np.full(2, 0.5), flags))
         return kept
 
+    @property
+    def bad_channels(self) -> tuple[str, ...]:
+        return ()
+
     def answers(self, label: str) -> bool:
         return self.is_epoch_model and label in self._markers
 

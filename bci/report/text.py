@@ -107,8 +107,13 @@ def _samples(r: dict[str, Any]) -> list[str]:
     late = f", {r['n_late']} stalls (late, not lost)" if r.get("n_late") else ""
     return [
         f"{'samples':<16}{r['n_samples']}, {lost}{late}",
-        f"{'hops':<16}{r['n_hops']}, {r['n_predictions']} predictions, {r['n_trusted_predictions']} trusted",
+        f"{'hops':<16}{r['n_hops']}, {r['n_predictions']} predictions, {r['n_trusted_predictions']} trusted"
+        + (f" ({_flagged(r['n_flagged'])})" if r.get("n_flagged") else ""),
     ]
+
+
+def _flagged(n_flagged: dict[str, int]) -> str:
+    return ", ".join(f"{flag.replace('_', ' ')} {n}" for flag, n in n_flagged.items())
 
 
 def _latency(r: dict[str, Any]) -> list[str]:

@@ -134,6 +134,13 @@ class Preprocessing:
         self.quality.start()
         self._pending = Flag(0)
 
+    @property
+    def bad_channels(self) -> tuple[str, ...]:
+        """Labels of the stream's channels that the model needs and that were flat or saturated over the last second."""
+        if not self.quality.any_bad:
+            return ()
+        return tuple(self._stream.channels[int(i)].label for i in self._picks[self.quality.is_bad])
+
     def sample_at(self, n: int) -> int:
         """Number of the output sample that lies nearest to raw sample ``n``; both count from `start`."""
         return round((n + 1) * self._ratio) - 1

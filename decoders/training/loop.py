@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decoders.spec import Decoder
+from decoders.training.regression import squared_error
 
 MIN_STEPS = 300  # of the optimiser, where the trials are few
 MIN_EPOCHS = 15  # where they are many
@@ -36,15 +37,14 @@ def train_network(
     x : ndarray, shape (n_trials, n_channels, n_samples)
         The end of each trial is its decision.
     y : ndarray, shape (n_trials,)
-        Class indices.
+        Class indices; for a regression the targets at the end of each trial (n_trials, n_outputs), or of its last hops
+        (n_trials, n_hops, n_outputs).
     params : dict of str to Tensor
     """
     decoder = cast("Decoder", network)
     hop = decoder.spec.hop
     signal = torch.from_numpy(np.ascontiguousarray(x[:, :, x.shape[2] % hop :], np.float32))
-    label = torch.from_numpy(np.asarray(y, np.int64))
-    counts = torch.bincount(label).clamp(min=1)
-    loss_of = nn.CrossEntropyLoss(weight=len(label) / (len(counts) * counts), label_smoothing=LABEL_SMOOTHING)
+    label, loss_of = _objective(decoder, y)
     n_batches = max(1, len(label) // BATCH)
     n_epochs = max(MIN_EPOCHS, -(-MIN_STEPS // n_batches))
     optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
@@ -53,12 +53,25 @@ def train_network(
     for _ in range(n_epochs):
         for batch in torch.randperm(len(label)).tensor_split(n_batches):
             logits, _ = decoder.forward(_augmented(signal[batch]), decoder.initial_state(len(batch)), params)
-            loss = loss_of(logits[:, -1], label[batch])
+            loss = loss_of(logits, label[batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
     network.train(False)
+
+
+def _objective(decoder: Decoder, y: NDArray) -> tuple[Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """Targets, and what to lower: a function of the outputs of all hops (batch, n, outputs) and of targets."""
+    if decoder.spec.outputs:
+        target = torch.from_numpy(np.asarray(y, np.float32))
+        target = target if target.dim() == 3 else target[:, None]
+        scale = target.std(dim=(0, 1)).clamp(min=1e-12)
+        return target, lambda outputs, wanted: squared_error(outputs, wanted, scale)
+    label = torch.from_numpy(np.asarray(y, np.int64))
+    counts = torch.bincount(label).clamp(min=1)
+    entropy = nn.CrossEntropyLoss(weight=len(label) / (len(counts) * counts), label_smoothing=LABEL_SMOOTHING)
+    return label, lambda logits, wanted: entropy(logits[:, -1], wanted)
 
 
 def _augmented(x: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ def test_samples_that_are_no_numbers_and_flat_channels_are_flagged_and_command_n
     came.assert_whole(source)
 
     hops = came.streams["bci-hops"].samples
-    last, flags, p_of_a_command = hops[:, 1].astype(int), hops[:, 4].astype(int), hops[:, 6:8].max(axis=1)
+    last, flags, p_of_a_command = hops[:, 1].astype(int), hops[:, 4].astype(int), hops[:, -2:].max(axis=1)
     first = last - CHUNK + 1
     nonfinite, bad_channel = (flags & Flag.NONFINITE) > 0, (flags & Flag.BAD_CHANNEL) > 0
     context = 50 - CHUNK  # of the 0.2 s that a decision uses, what lies before its hop

@@ -59,7 +59,7 @@ def test_pyxdf_reads_every_stream_as_it_was_recorded(got, person):
     mark = streams[f"{got.name}-markers"]
     assert [row[0] for row in mark["time_series"]] == [*markers.samples, "rolandic:end"]
     assert np.array_equal(mark["time_stamps"][:-1], markers.stamps_s + got.sent["shift_s"])
-    assert shape_of(streams["bci-hops"]) == (got.report["n_hops"], 7)
+    assert shape_of(streams["bci-hops"]) == (got.report["n_hops"], 9)
     assert shape_of(streams["bci-latency"])[0] == got.report["n_hops"]
     for name, stream in streams.items():
         assert int(stream["footer"]["info"]["sample_count"][0]) == len(stream["time_stamps"]), name

@@ -9,6 +9,7 @@ from bci.control.gate import GateSettings
 from bci.offline.evaluate import evaluate
 from bci.offline.stream import play as play_offline
 from bci.pipeline import Pipeline
+from bci.recording.replay import HOP_LABELS
 from bci.session import Session
 from bci.sources.files import load_recording
 from bci.sources.schedule import cut, playable
@@ -33,7 +34,7 @@ def assert_same_hops(got, model, recording):
     assert [row[0] for row in live] == list(range(len(offline)))
     assert np.array_equal(live[:, 1], [p.sample_index for p in offline])
     assert np.array_equal(live[:, 4], [p.flags for p in offline])
-    p_live, p_offline = np.ascontiguousarray(live[:, 5:]), np.array([p.p for p in offline])
+    p_live, p_offline = np.ascontiguousarray(live[:, len(HOP_LABELS) :]), np.array([p.p for p in offline])
     assert p_live.tobytes() == p_offline.tobytes()
     assert len(np.unique(p_offline[:, 0])) > len(p_offline) / 2
     return live

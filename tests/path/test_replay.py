@@ -13,7 +13,7 @@ import pytest
 
 from bci.__main__ import main
 from bci.build import open_recorded
-from bci.recording.replay import compare, recorded_events, replay
+from bci.recording.replay import HOP_LABELS, compare, recorded_events, replay
 from bci.recording.scan import Tag, scan
 from bci.recording.xdf import XdfWriter, read_xdf_file
 from bci.types import Numbered, Prediction
@@ -24,7 +24,7 @@ from tests.helpers.live import bci as bci_process
 from tests.helpers.live import session as live_session
 
 pytestmark = pytest.mark.timeout(240)
-P = 5  # a row of bci-hops is: hop, sample_index, stamp_s, age_s, flags, probabilities
+P = len(HOP_LABELS)  # a row of bci-hops: these, then probabilities
 
 
 @pytest.fixture(scope="module")

@@ -262,7 +262,7 @@ def _troubles(runs: Sequence[RunRecord]) -> list[str]:
     said: dict[str, None] = {}
     for run in runs:
         for _, health in run.said:
-            if isinstance(health, Health) and health.level == "bad":
+            if isinstance(health, Health):
                 said |= dict.fromkeys(health.reasons)
     return list(said)
 

@@ -234,6 +234,7 @@ def program(r: Report, runs: Sequence[RunRecord]) -> Element:
         ("window", seconds(d["window_s"])),
         ("a decision every", seconds(d["hop_s"])),
         ("models taken over", str(d["n_swaps"])),
+        ("predictions", _predictions(r)),
         ("threshold, held for", f"{number(gate['threshold'])}, {seconds(gate['dwell_s'])}"),
         ("pause after a command", seconds(gate["refractory_s"])),
         ("devices", listed(r["devices"]) or "–"),
@@ -248,3 +249,9 @@ def program(r: Report, runs: Sequence[RunRecord]) -> Element:
     )
     shown = table("Files", {"file": "", "bytes": "n", "unreadable": "n", "the run ended because": ""}, files)
     return section("Decoder and program", e("div", facts(pairs), shown, class_="stack wide"))
+
+
+def _predictions(r: Report) -> str:
+    flags = [f"{name.replace('_', ' ')} {n:,}" for name, n in (r.get("n_flagged") or {}).items()]
+    why = f" ({listed(flags)})" if flags else ""
+    return f"{r['n_predictions']:,}, {r['n_trusted_predictions']:,} trusted{why}"
