@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from bci.config import ModelSettings, SessionConfig, channel_index, parse_config, to_toml
+from bci.config import ModelSettings, SessionConfig, channel_index, default_dwell_s, parse_config, to_toml
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
 from bci.errors import ConfigError, ModelError
@@ -59,7 +59,7 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_mode
         rest=rest,
         threshold=g.threshold,
         release=g.release if g.release is not None else 0.8 * g.threshold,
-        dwell_s=g.dwell_s if g.dwell_s is not None else 0.0 if is_epoch_model else 0.5,
+        dwell_s=g.dwell_s if g.dwell_s is not None else default_dwell_s(is_epoch_model),
         refractory_s=g.refractory_s,
         max_age_s=g.max_age_s,
         max_hole_s=math.inf if is_epoch_model else None,

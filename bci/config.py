@@ -192,6 +192,11 @@ def to_toml(config: SessionConfig) -> str:
     return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
+def default_dwell_s(is_epoch_model: bool) -> float:
+    """How long a class must be held where nobody says: a marker's one answer is an answer."""
+    return 0.0 if is_epoch_model else 0.5
+
+
 def channel_index(spec: StreamSpec, key: str, label: str) -> int | None:
     """The channel that a setting names; None where it names none.
 

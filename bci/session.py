@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 
 from bci.control import gate
 from bci.errors import ModelError
-from bci.signal.epochs import EpochGoneError
-from bci.signal.timeline import Block, ClockCorrection, Timeline
-from bci.signal.triggers import TriggerChannel
+from bci.signal.markers import Markers
+from bci.signal.timeline import Block, Timeline
 from bci.types import (
     Chunk,
     ClockOffset,
@@ -70,16 +68,6 @@ class HopModel(Protocol):
 
 def no_mark(stage: str) -> None:
     """Latency is measured by whoever gives a better one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A marker whose epoch is not whole yet; ``sample_index`` is known for sure where a trigger channel gave it."""
-
-    number: int
-    label: str
-    stamp_s: float
-    sample_index: int | None
 
 
 class Session:
@@ -135,11 +123,8 @@ class Session:
         self._is_paused = False
         self._incoming: tuple[HopModel, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
         self.refusal: tuple[str, ...] = ()  # what the gate said to the last control
-        self._marker_clocks: dict[int, ClockCorrection] = {}
         self._bad_channels: tuple[str, ...] = ()
-        self._n_markers = 0
-        self._waiting: list[_Waiting] = []
-        self._trigger = None if trigger is None else TriggerChannel(trigger)
+        self._markers = Markers(self.timeline, trigger)
         self._on: dict[type, Callable] = {
             Chunk: self._on_chunk,
             Gap: self._on_gap,
@@ -175,8 +160,7 @@ class Session:
     def _on_chunk(self, chunk: Chunk) -> list[OutputEvent]:
         if chunk.stream == self.primary:
             self.timeline.chunk(chunk)
-            if self._trigger is not None:
-                self._trigger.chunk(chunk)
+            self._markers.chunk(chunk)
         return []
 
     def _on_gap(self, gap: Gap) -> list[OutputEvent]:
@@ -191,7 +175,7 @@ class Session:
         if offset.stream == self.primary:
             self.timeline.clock_offset(offset)
         else:
-            self._marker_clocks.setdefault(offset.stream, ClockCorrection()).update(offset)
+            self._markers.clock_offset(offset)
         return []
 
     # --- a block becomes predictions ---------------------------------------------------------------------------------
@@ -208,12 +192,9 @@ class Session:
         for p, flags in self.pipeline.step(block.samples, block.n_filled, self._mark):
             self._pending.append(self._prediction(block, p, flags))
             self.n_hops += 1
-        if self._trigger is not None:
-            for index, label in self._trigger.up_to(block.sample_index):
-                stamp_s = block.stamp_s - (block.sample_index - index) * self.timeline.fit.period_s
-                outputs += self._placed(label, stamp_s, (index, 0.0), is_sure=True)
-        if self._waiting:
-            outputs += self._complete_epochs(block)
+        for placed in self._markers.of_channel(block):
+            outputs += self._placed(placed)
+        outputs += self._complete_epochs(block)
         outputs += self._look_at_channels()
         self.n_blocks += 1
         self._prime(block)
@@ -241,43 +222,24 @@ class Session:
             model_hash=self.pipeline.model_hash,
         )
 
-    def _complete_epochs(self, block: Block) -> list[OutputEvent]:
-        """Decide the markers whose epochs are whole; the line of stamps has moved on since they came."""
-        outputs: list[OutputEvent] = []
-        still: list[_Waiting] = []
-        for waiting in self._waiting:
-            try:
-                index = self._index_of(waiting)
-                answer = self.pipeline.epoch(block.sample_index - index)
-            except EpochGoneError as gone:
-                outputs.append(MarkerExpired(waiting.label, waiting.number, str(gone)))
-                continue
+    def _complete_epochs(self, block: Block) -> list[MarkerExpired]:
+        """Decide the markers whose epochs are whole now."""
+
+        def decide(number: int, index: int) -> bool:
+            answer = self.pipeline.epoch(block.sample_index - index)
             if answer is None:
-                still.append(waiting)
-                continue
+                return False
             p, flags, end_s = answer
-            prediction = self._prediction(block, p, flags)
+            hop = self._prediction(block, p, flags)
             self._pending.append(
                 msgspec.structs.replace(
-                    prediction,
-                    hop=self.n_hops - 1,
-                    stamp_s=block.stamp_s - end_s,
-                    marker=waiting.number,
-                    marker_index=index,
+                    hop, hop=self.n_hops - 1, stamp_s=block.stamp_s - end_s, marker=number, marker_index=index
                 )
             )
-        if len(still) < len(self._waiting):
             self._mark("decoded")
-        self._waiting = still
-        return outputs
+            return True
 
-    def _index_of(self, waiting: _Waiting) -> int:
-        if waiting.sample_index is not None:
-            return waiting.sample_index
-        placed = self.timeline.place(waiting.stamp_s)
-        if placed is None:
-            raise EpochGoneError("the marker came too late: its time is no longer known")
-        return placed[0]
+        return list(self._markers.complete(decide))
 
     # --- a prediction becomes a proposal -----------------------------------------------------------------------------
 
@@ -331,23 +293,15 @@ class Session:
         return [health]
 
     def _on_marker(self, marker: Marker) -> list[OutputEvent]:
-        if self._trigger is not None:  # readers of files make markers of the same channel: every cue would come twice
-            return []
-        clock = self._marker_clocks.get(marker.stream)
-        stamp_s = clock.at(marker.stamp_s) if clock else marker.stamp_s
-        placed = self.timeline.place(stamp_s)
-        if placed is None:
-            if self.pipeline.answers(marker.label):
-                return [MarkerExpired(marker.label, -1, "the marker's time lies outside the signal")]
-            return []
-        return self._placed(marker.label, stamp_s, placed, is_sure=False)
+        placed = self._markers.receive(marker)
+        if isinstance(placed, MarkerPlaced):
+            return self._placed(placed)
+        return [placed] if placed is not None and self.pipeline.answers(marker.label) else []
 
-    def _placed(self, label: str, stamp_s: float, placed: tuple[int, float], *, is_sure: bool) -> list[OutputEvent]:
-        number = self._n_markers
-        self._n_markers += 1
-        if self.pipeline.answers(label):
-            self._waiting.append(_Waiting(number, label, stamp_s, placed[0] if is_sure else None))
-        return [MarkerPlaced(label, placed[0], stamp_s, placed[1], number)]
+    def _placed(self, placed: MarkerPlaced) -> list[OutputEvent]:
+        if self.pipeline.answers(placed.label):
+            self._markers.wait(placed)
+        return [placed]
 
     # --- another model -----------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from bci.report.facts.session import session_facts
 from bci.report.page import figures
 from bci.report.page.html import e, page
 from bci.report.page.session import session_page
+from bci.report.page.signal import amplitude
 from bci.report.page.timeline import row_length_s
 from bci.report.write import finite, session_report
 from bci.types import Channel, StreamSpec
@@ -278,3 +279,14 @@ def test_sensors_are_placed_as_on_a_head():
     assert places["T8"][0] > 260  # and right is right
     assert "no place" not in places
     assert figures.head(channels[:2] + channels[3:], ["a", "b", "d"]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (32.14, "uV", "32.1 µV"), (3.27e-13, "T", "327 fT"), (1.25e-11, "T/m", "125 fT/cm"), (0.5, "", "0.500"),
+        (2.0, "furlong", "2.00 furlong"), (None, "uV", "– µV"),
+    ],
+)  # fmt: skip
+def test_signals_are_said_in_the_units_of_the_field(value, unit, words):
+    assert amplitude(value, unit).replace("\u00a0", " ") == words

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bci.config import default_dwell_s
 from bci.host.books import STAGES, record_row
 from bci.host.latency import Histogram, LatencyLedger
 from bci.recording.folder import SessionFolder
@@ -72,7 +73,7 @@ def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str,
         "decoder": model.get("decoder", {}).get("name") or told.get("decoder"),
         "model_hash": last.metadata.get("model_hash", ""),
         "decoder_info": _decoder_info(model, last, lists["notes"]),
-        "gate": _gate(config, last),
+        "gate": _gate(config, last, model),
         "devices": list(config.get("devices", {}).get("urls", [])),
         "recording": str(runs[0].parts[0].path),
         "recording_parts": [str(p.path) for r in runs for p in r.parts],
@@ -156,12 +157,10 @@ def _has_trigger(run: RunRecord) -> bool:
     return bool(_config(run).get("stream", {}).get("trigger_channel"))
 
 
-def _gate(config: dict[str, Any], run: RunRecord) -> dict[str, Any]:
+def _gate(config: dict[str, Any], run: RunRecord, model: dict[str, Any]) -> dict[str, Any]:
     keys = ("threshold", "dwell_s", "refractory_s", "max_age_s", "ttl_ms")
-    gate = {key: config.get("gate", {}).get(key) for key in keys} | {"rest": _rest(run)}
-    if gate["dwell_s"] is None:  # as `bci.build.gate_settings` has it
-        gate["dwell_s"] = 0.0 if run.is_epoch.any() else 0.5
-    return gate
+    default = {"dwell_s": default_dwell_s(model.get("decoder", {}).get("epoch") is not None)}
+    return {key: config.get("gate", {}).get(key, default.get(key)) for key in keys} | {"rest": _rest(run)}
 
 
 def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, Any]]) -> dict[str, Any]:
