@@ -140,6 +140,8 @@ def run_live(
         folder.write(folder.path / f"run{part}.json", json.dumps(told, indent=2, default=str) + "\n")
     except RolandicError as problem:  # a full disk; the report is shown all the same
         error = error or problem
+    if not quiet and sys.stderr.isatty():
+        print("making the report (Ctrl-C leaves it to `bci report`)", file=sys.stderr)
     return LiveResult(told, f"{report_text(told)}\n{'report':<16}{_make_page(folder)}", error)
 
 

@@ -216,9 +216,8 @@ class Scorer:
 def join(scorers: Sequence[Scorer]) -> Scorer:
     """One tally of the runs of a session, each of which was finished; they must know the same classes."""
     first = scorers[0]
-    total = Scorer(
-        first.classes, first.labels, first.decide_at_s, first.sfreq_hz, first.is_epoch_model, first_stamp_s=0.0
-    )
+    total = Scorer(first.classes, first.labels, first.decide_at_s, first.sfreq_hz, first.is_epoch_model)
+    total.first_stamp_s = 0.0
     for one in scorers:
         total.trials += one.trials
         total.n_predictions += one.n_predictions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,6 +75,15 @@ def auc(is_positive: ArrayLike, score: ArrayLike) -> float:
     if not positive.size or not negative.size:
         return 0.5
     return float(np.mean((positive > negative) + 0.5 * (positive == negative)))
+
+
+def auc_band(n_positive: int, n_negative: int, level: float = 0.95) -> tuple[float, float]:
+    """Range of areas that guessing gives with probability ``level``: normal approximation of Mann & Whitney 1947."""
+    if not n_positive or not n_negative:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    half = z * math.sqrt((n_positive + n_negative + 1) / (12 * n_positive * n_negative))
+    return max(0.0, 0.5 - half), min(1.0, 0.5 + half)
 
 
 def bootstrap_ci(values: ArrayLike, *, seed: int, level: float = 0.95, n_draws: int = 5000) -> tuple[float, float]:

@@ -97,7 +97,7 @@ def test_several_sessions_are_compared(sessions, tmp_path):
     assert rows["2"]["n_samples_lost"] == rows["2"]["n_missing_about"] == 100
     assert rows["10"]["answers"]["lost"] == "Yes"
     total = rows["1"]["accuracy"] * 6 + rows["2"]["accuracy"] * 16
-    assert compared["accuracy"] == pytest.approx(total / 22)
+    assert compared["score"]["value"] == pytest.approx(total / 22)
     html = (tmp_path / "all.html").read_text()
     assert problems(html) == []
     assert headings(html) == ["Session by session", "In numbers"]

@@ -8,7 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from bci.offline.train import train
 from bci.recording.folder import SessionFolder
+from bci.recording.replay import HOP_LABELS
 from bci.recording.runs import read_runs
 from bci.report.facts.channels import problems
 from bci.report.facts.session import session_facts
@@ -18,7 +20,9 @@ from bci.report.write import session_report
 from tests.helpers.fault_sender import fitted_model
 from tests.helpers.pages import problems as problems_of_page
 from tests.helpers.pages import text_of
-from tests.helpers.recorded import Run, with_channels
+from tests.helpers.recorded import MARKERS, Run, with_channels
+from tests.test_epochs import SETTINGS as FLASHES
+from tests.test_epochs import recording as flashing
 
 TOML = '[gate]\nthreshold = 0.6\ndwell_s = 0.06\nrefractory_s = 0.2\n[devices]\nurls = ["udp://127.0.0.1:9"]\n'
 SHIPPED = Path(__file__).parents[1] / "replay_data" / "sub-simulated" / "ses-1"
@@ -57,7 +61,7 @@ def armed(folder, model, **options):
 def test_the_report_of_a_recording_has_the_numbers_of_the_run_that_made_it():
     """What `bci run` printed when it ended, out of its own counters, against what its recording tells."""
     told, report = json.loads((SHIPPED / "run.json").read_text()), facts(SHIPPED)
-    other = {"recording", "recording_parts", "streams", "n_commands_sent", "n_commands_refused"}
+    other = {"recording", "recording_parts", "streams", "preflight"}
     assert {k: report[k] for k in told.keys() - other} == {k: told[k] for k in told.keys() - other}
     assert [(s["name"], s["n"]) for s in report["streams"]] == [(s["name"], s["n"]) for s in told["streams"]]
     assert len(report["trials"]) == told["n_trials"]
@@ -72,10 +76,14 @@ def test_without_what_the_program_told_the_rest_is_the_same(model, tmp_path):
     run.play(3.0)
     run.end()
     before = facts(tmp_path)
-    SessionFolder(tmp_path).write(tmp_path / "run.json", '{"n_samples": 1, "preflight": ["fine"], "recorder": "ok"}')
+    SessionFolder(tmp_path).write(
+        tmp_path / "run.json",
+        '{"n_samples": 1, "preflight": [{"level": "ok", "stream": "eeg", "text": "fine"}], "x": 1}',
+    )
     after = facts(tmp_path)
-    assert after["preflight"] == ["fine"]
-    assert {k: after[k] for k in before} == before
+    assert after["preflight"] == [{"run": 1, "level": "ok", "stream": "eeg", "text": "fine"}]
+    assert after["x"] == 1  # whatever a run told is in the report
+    assert {k: after[k] for k in before.keys() - {"preflight"}} == {k: before[k] for k in before.keys() - {"preflight"}}
 
 
 # --- nothing wrong ---------------------------------------------------------------------------------------------------
@@ -201,6 +209,89 @@ def test_a_session_whose_model_is_gone_is_still_counted(model, tmp_path):
     after = facts(tmp_path)
     assert after["n_commands"] == before["n_commands"] > 0
     assert after["decoder"] is None
+
+
+# --- models that answer markers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flashes(tmp_path_factory):
+    """An xdawn model, and the signal that it was trained on the like of: (samples, index of each marker, its code)."""
+    folder = tmp_path_factory.mktemp("flashes") / "model"
+    train([flashing(0)[0], flashing(1)[0]], FLASHES).save(str(folder))
+    return folder
+
+
+def flashed(folder, model, toml="", *, markers=True):
+    """A run over a recording with 60 flashes, cued by its markers or by its trigger channel."""
+    recording, at, codes = flashing(3)
+    samples = np.asarray(recording.signals[0].samples)
+    spec = recording.signals[0].spec
+    run = Run(
+        folder, model, toml, spec=spec, signal=lambda first, n: samples[first : first + n],
+        markers=MARKERS if markers else None, chunk_s=16 / spec.sfreq_hz,
+    )  # fmt: skip
+    waiting = list(zip(at, codes, strict=True))
+    run.control("note", "flashes")
+    for first in range(0, len(samples) - 16, 16):
+        if first == 1024:
+            run.control("arm")
+        run.play(16 / spec.sfreq_hz)
+        while markers and waiting and waiting[0][0] < first + 16:
+            index, code = waiting.pop(0)
+            run.cue(str(code), run.start_s + index / spec.sfreq_hz)
+    run.end()
+    return at, codes
+
+
+@pytest.mark.parametrize("markers", [True, False], ids=["markers", "trigger channel"])
+def test_answers_to_markers_are_scored_by_their_own_epochs(markers, flashes, tmp_path):
+    toml = "[gate]\nthreshold = 0.9\n" + ("" if markers else '[stream]\ntrigger_channel = "STI"\n')
+    at, codes = flashed(tmp_path, flashes, toml, markers=markers)
+    report, html = session_report(SessionFolder(tmp_path))
+    assert report["is_epoch_model"]
+    assert report["n_epochs"] == report["n_decisions"] == len(report["trials"]) == len(at)
+    assert [t["cued"] for t in report["trials"]] == [{1: "other", 2: "target"}[c] for c in codes]
+    assert report["auc"] == report["score"]["value"] > 0.95
+    assert report["score"]["band"] == pytest.approx([0.34, 0.66], abs=0.03)
+    assert "target is told from other with an AUC of" in said(report)
+    assert report["n_commands"] > 0
+    assert "at a probability of 0.9 or more" in said(report)
+    assert problems_of_page(html) == []
+    assert "One decision a marker, from its own epoch, which ends 700 ms after it" in text_of(html)
+
+
+def test_markers_that_expired_are_listed(flashes, tmp_path):
+    recording, _, _ = flashing(3)
+    samples = np.asarray(recording.signals[0].samples)
+    spec = recording.signals[0].spec
+    run = Run(
+        tmp_path, flashes, spec=spec, signal=lambda first, n: samples[first : first + n], chunk_s=16 / spec.sfreq_hz
+    )
+    run.play(2.0)
+    run.cue("2", run.start_s - 100.0)
+    run.cue("1", run.start_s + 1.5)
+    run.play(20.0)
+    run.cue("2", run.start_s + 3.0)
+    run.play(2.0)
+    run.end()
+    report, html = session_report(SessionFolder(tmp_path))
+    assert report["n_expired"] == len(report["expired"]) >= 1
+    assert "expired" in text_of(html)
+
+
+def test_a_recording_of_the_first_format_has_a_report_too(model, tmp_path, monkeypatch):
+    """It has no columns for markers."""
+    monkeypatch.setattr("bci.host.books.HOP_LABELS", HOP_LABELS[:5])
+    monkeypatch.setattr("bci.host.books.hop_row", lambda p: (p.hop, p.sample_index, p.stamp_s, p.age_s, p.flags, *p.p))
+    run = armed(tmp_path, model)
+    run.cue("left")
+    run.play(2.0)
+    run.end()
+    report = facts(tmp_path)
+    assert report["decoder_info"]["classes"] == ["rest", "left", "right"]
+    assert (report["n_trials"], report["accuracy"], report["is_epoch_model"]) == (1, 1.0, False)
+    assert report["n_commands"] > 0
 
 
 # --- something wrong -------------------------------------------------------------------------------------------------

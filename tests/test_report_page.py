@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from bci.recording.folder import SessionFolder
 from bci.recording.runs import read_runs
+from bci.report.facts import session as facts_of_session
 from bci.report.facts.session import session_facts
 from bci.report.page import figures
 from bci.report.page.html import e, page
 from bci.report.page.session import session_page
+from bci.report.page.signal import amplitude
 from bci.report.page.timeline import row_length_s
 from bci.report.write import finite, session_report
 from bci.types import Channel, StreamSpec
@@ -200,7 +202,7 @@ def test_numbers_on_the_page_are_those_of_the_file(model, tmp_path):
     assert len(re.findall(r'class="f\d"><title>\d', html)) >= report["n_commands_sent"]
 
 
-def test_many_rows_are_bounded_and_the_page_says_so(model, tmp_path):
+def test_many_rows_are_bounded_and_the_page_says_so(model, tmp_path, monkeypatch):
     run = Run(tmp_path, model, TOML)
     run.play(2.0)
     run.control("arm")
@@ -212,6 +214,12 @@ def test_many_rows_are_bounded_and_the_page_says_so(model, tmp_path):
     assert report["n_commands"] > 250
     assert len(html) < 1_000_000
     assert "the first 200 of 252; report.json has more" in text_of(html)
+    assert report["left_out"] == {}
+    monkeypatch.setattr(facts_of_session, "MAX_LISTED", 50)
+    cut, html = session_report(SessionFolder(tmp_path))
+    assert cut["left_out"] == {"commands": report["n_commands"] - 50, "notes": 202}
+    assert cut["verdicts"] == report["verdicts"]  # they know all
+    assert "202 more entries of notes" in text_of(html)
 
 
 # --- its parts -------------------------------------------------------------------------------------------------------
@@ -244,7 +252,8 @@ def test_a_path_leads_through_its_points(points):
 
 
 @pytest.mark.parametrize(
-    ("duration_s", "row_s"), [(0.2, 1.0), (125, 125), (180, 180), (181, 120), (1800, 180), (3600, 600), (86400, 14400)]
+    ("duration_s", "row_s"),
+    [(0.2, 1.0), (125, 125), (180, 180), (200, 120), (1800, 180), (3600, 600), (3603, 600.5), (86400, 14400)],
 )
 def test_a_long_run_is_broken_into_at_most_ten_rows(duration_s, row_s):
     assert row_length_s(duration_s) == row_s
@@ -270,3 +279,14 @@ def test_sensors_are_placed_as_on_a_head():
     assert places["T8"][0] > 260  # and right is right
     assert "no place" not in places
     assert figures.head(channels[:2] + channels[3:], ["a", "b", "d"]) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (32.14, "uV", "32.1 µV"), (3.27e-13, "T", "327 fT"), (1.25e-11, "T/m", "125 fT/cm"), (0.5, "", "0.500"),
+        (2.0, "furlong", "2.00 furlong"), (None, "uV", "– µV"),
+    ],
+)  # fmt: skip
+def test_signals_are_said_in_the_units_of_the_field(value, unit, words):
+    assert amplitude(value, unit).replace("\u00a0", " ") == words

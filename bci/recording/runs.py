@@ -45,7 +45,7 @@ from bci.types import (
 )
 
 Said = Health | GateChange | SegmentStarted | MarkerPlaced | MarkerExpired | HostState
-N_HOP_COLUMNS = len(HOP_LABELS)  # of ``bci-hops`` before the probabilities
+_STAMP, _AGE, _FLAGS, _MARKER = (HOP_LABELS.index(name) for name in ("stamp_s", "age_s", "flags", "marker"))
 T = TypeVar("T")
 
 
@@ -105,8 +105,8 @@ class RunRecord:
 
     ``start_s`` and ``end_s`` are the first and last LSL time that it knows of (0 if it saw nothing); ``events`` and
     ``said`` (what the session and the device host said: ``bci-health``) stand with theirs.
-    ``hops`` has shape (n_predictions, `N_HOP_COLUMNS` + n_classes), ``latency``
-    (n_hops, 8); their columns are those of the recording.
+    ``hops`` has shape (n_predictions, 7 + n_classes): `bci.recording.replay.HOP_LABELS`, then probabilities; -1 stands
+    in columns that an older recording does not have. ``latency`` (n_hops, 8) is as recorded.
     ``told`` is what the program itself wrote when it ended; empty if it did not come so far. ``n_unread`` counts lines
     of the recording that another version wrote.
     """
@@ -126,6 +126,36 @@ class RunRecord:
     said: tuple[tuple[float, Said], ...]
     told: dict[str, Any] = field(default_factory=dict)
     n_unread: int = 0
+
+    @property
+    def stamp_s(self) -> NDArray[np.float64]:
+        """Of each prediction: that of its last sample."""
+        return self.hops[:, _STAMP]
+
+    @property
+    def age_s(self) -> NDArray[np.float64]:
+        """Of each prediction, when the gate saw it."""
+        return self.hops[:, _AGE]
+
+    @property
+    def judged_s(self) -> NDArray[np.float64]:
+        """When the gate saw each prediction."""
+        return self.stamp_s + self.age_s
+
+    @property
+    def is_trusted(self) -> NDArray[np.bool_]:
+        """Whether each prediction carries no flag."""
+        return self.hops[:, _FLAGS] == 0
+
+    @property
+    def is_epoch(self) -> NDArray[np.bool_]:
+        """Whether each prediction answers a marker."""
+        return self.hops[:, _MARKER] >= 0
+
+    @property
+    def p(self) -> NDArray[np.float64]:
+        """Probabilities (n_predictions, n_classes)."""
+        return self.hops[:, len(HOP_LABELS) :]
 
     def samples(self, stream: StreamRecord) -> Iterator[tuple[NDArray[np.float64], Any]]:
         """Of one of ``streams``, piece by piece over all parts; see `Part.samples`."""
@@ -258,8 +288,8 @@ def _read_run(folder: SessionFolder, group: list[Part]) -> RunRecord:
         end_s=events[-1][0] if events else 0.0,
         events=events,
         n_events_missing=(numbered[-1].seq + 1 - len(numbered) - n_unread_events) if numbered else 0,
-        classes=tuple(label.removeprefix("p_") for label in labels[N_HOP_COLUMNS:]),
-        hops=_numbers(group, "bci-hops", max(len(labels), N_HOP_COLUMNS)),
+        classes=tuple(label.removeprefix("p_") for label in labels if label.startswith("p_")),
+        hops=_hops(group, labels),
         latency=_numbers(group, "bci-latency", 8),
         commands=tuple(a for a in answers if isinstance(a, Command)),
         receipts=tuple(a for a in answers if isinstance(a, Receipt)),
@@ -308,6 +338,13 @@ def _numbers(group: list[Part], name: str, n_columns: int) -> NDArray[np.float64
         if (number := _own(part, name)) is not None:
             rows += [values for _, values in part.samples(number) if values.shape[1] == n_columns]
     return np.concatenate(rows)
+
+
+def _hops(group: list[Part], labels: tuple[str, ...]) -> NDArray[np.float64]:
+    rows = _numbers(group, "bci-hops", len(labels))
+    absent = np.full(len(rows), -1.0)
+    known = [rows[:, labels.index(name)] if name in labels else absent for name in HOP_LABELS]
+    return np.column_stack([*known, *(rows[:, k] for k, label in enumerate(labels) if label.startswith("p_"))])
 
 
 def _decode(kind: Any, lines: Sequence[str], times_s: Sequence[float] | None = None) -> tuple[list[Any], int]:

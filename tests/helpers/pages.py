@@ -89,7 +89,7 @@ def headings(html):
     return [re.sub(r"<[^>]+>", "", h) for h in re.findall(r"<section><h2>(.*?)</h2>", html)]
 
 
-FULLER = {"recording", "recording_parts", "streams", "gaps"}  # keys that say more in report.json
+FULLER = {"recording", "recording_parts", "streams", "gaps", "preflight"}  # keys that say more in report.json
 
 
 def reported(session: Path, told: dict[str, Any], is_whole: bool = True) -> dict[str, Any]:

@@ -92,7 +92,9 @@ class XdfRecorder:
 class Run:
     """One run in ``folder``. Time is virtual and starts at ``start_s``; every method moves it as far as it says."""
 
-    def __init__(self, folder, model, toml="", *, spec=None, markers=MARKERS, start_s=1000.0, signal=wave):
+    def __init__(
+        self, folder, model, toml="", *, spec=None, markers=MARKERS, start_s=1000.0, signal=wave, chunk_s=CHUNK_S
+    ):
         self.folder = SessionFolder(Path(folder))
         self.folder.path.mkdir(parents=True, exist_ok=True)
         self.spec, self.markers, self.signal = spec or eeg(), markers, signal
@@ -102,7 +104,7 @@ class Run:
         self.folder.write(next_part(self.folder.xdf).with_suffix(".toml"), to_toml(config))
         self.now_s, self.n, self.missed, self.refuse = start_s, 0, 0, ""
         self._k = 0  # samples of the signal, those that were lost too
-        self._start_s = start_s
+        self.start_s, self._chunk_s = start_s, chunk_s
         self._tick = 0.0
         self.stopwatch = Stopwatch(self._time)
         pipelines = {loaded.hash: Pipeline(loaded, self.spec)}
@@ -135,9 +137,9 @@ class Run:
 
     def play(self, seconds, *, late_s=0.0):
         """Samples, chunk by chunk, each ``late_s`` later than it should be."""
-        n = round(CHUNK_S * self.spec.sfreq_hz)
-        for _ in range(round(seconds / CHUNK_S)):
-            stamps_s = self._start_s + np.arange(self._k, self._k + n) / self.spec.sfreq_hz
+        n = round(self._chunk_s * self.spec.sfreq_hz)
+        for _ in range(round(seconds / self._chunk_s)):
+            stamps_s = self.start_s + np.arange(self._k, self._k + n) / self.spec.sfreq_hz
             self.now_s = max(self.now_s, float(stamps_s[-1]) + ARRIVAL_S + late_s)
             self._tick = 0.0
             samples = self.signal(self._k, n)
@@ -172,9 +174,11 @@ class Run:
         self.issue(HealthChange("stream0", "ok"))
         self.books.write(self.now_s)
 
-    def cue(self, label):
-        self.books.raw(1, Pulled([[label]], np.array([self.now_s]), self.now_s))
-        self.issue(Marker(1, label, self.now_s))
+    def cue(self, label, stamp_s=None):
+        """A marker of now, or of another time."""
+        stamp_s = self.now_s if stamp_s is None else float(stamp_s)
+        self.books.raw(1, Pulled([[label]], np.array([stamp_s]), self.now_s))
+        self.issue(Marker(1, label, stamp_s))
 
     def control(self, action, value="", by="test"):
         self.issue(Now(self._time()))

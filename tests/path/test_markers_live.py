@@ -16,6 +16,7 @@ from bci.types import Channel, RecordedStream, StreamSpec, marker_spec
 from decoders import load_class
 from decoders.checkpoint import save_model
 from decoders.spec import Request
+from tests.helpers.pages import reported
 from tests.helpers.played import play, write_xdf
 
 pytestmark = pytest.mark.timeout(300)
@@ -87,6 +88,8 @@ def test_live_offline_and_replay_say_the_same(model, unique_name, tmp_path):
         said = verify(tmp_path, *more)
         assert (said["n_differences"], said["bitwise"], said["n_trials"]) == (0, True, report["n_trials"])
     assert said["n_commands"] == report["n_commands"]
+    made = reported(tmp_path / "session", report)
+    assert (made["score"]["kind"], made["score"]["value"]) == ("AUC", report["auc"])
 
 
 def test_triggers_of_a_channel_stand_at_their_own_samples_through_a_loss(model, unique_name, tmp_path):
@@ -100,3 +103,4 @@ def test_triggers_of_a_channel_stand_at_their_own_samples_through_a_loss(model, 
     assert (live[:, 4] > 0).sum() < len(live)
     assert came.report["n_trials"] == evaluate(load(model), [load_recording(path)], trigger="STI")["n_trials"]
     assert verify(tmp_path, "--rechunk", "11")["n_differences"] == 0
+    reported(tmp_path / "session", came.report)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from bci.errors import ConfigError
-from bci.report.words import NBSP, count, listed, percent, when
+from bci.report.words import NBSP, count, listed, number, percent, when
 from calibration import stats
 
 Row = dict[str, Any]
 _SAME = (
     "session", "started", "duration_s", "recording", "decoder", "model_hash", "n_samples", "n_samples_lost", "n_gaps",
-    "n_late", "n_trials", "n_abstained", "accuracy", "chance", "chance_band", "kappa", "n_commands", "n_commands_sent",
-    "n_commands_refused", "n_false_commands", "false_commands_per_min", "armed_s", "n_too_old", "n_predictions",
+    "n_late", "n_trials", "n_abstained", "accuracy", "chance", "chance_band", "kappa", "auc", "score", "n_commands",
+    "n_commands_sent", "n_commands_refused", "n_false_commands", "false_commands_per_min", "armed_s", "n_too_old",
+    "n_predictions",
 )  # fmt: skip
 
 
@@ -52,14 +53,14 @@ def _row(r: dict[str, Any]) -> Row:
 
 
 def _together(rows: Sequence[Row]) -> dict[str, Any]:
-    """All cued trials as one experiment; what may be training data does not count."""
-    cued = [r for r in rows if r["n_trials"] and not r["is_perhaps_training_data"]]
+    """All cued trials as one experiment; what may be training data does not count, and AUCs are not thrown together."""
+    cued = [r for r in rows if r["score"] and not r["is_perhaps_training_data"]]
     n = sum(r["n_trials"] for r in cued)
-    if not n:
-        return {"n_trials": 0, "accuracy": None, "chance": None, "chance_band": None}
-    chance = sum(r["chance"] * r["n_trials"] for r in cued) / n
-    accuracy = sum(r["accuracy"] * r["n_trials"] for r in cued) / n
-    return {"n_trials": n, "accuracy": accuracy, "chance": chance, "chance_band": list(stats.chance_band(n, chance))}
+    score = None
+    if n and all(r["score"]["kind"] == "accuracy" for r in cued):
+        value, chance = (sum(r["score"][key] * r["n_trials"] for r in cued) / n for key in ("value", "chance"))
+        score = {"kind": "accuracy", "value": value, "chance": chance, "band": list(stats.chance_band(n, chance))}
+    return {"n_trials": n, "score": score}
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -67,21 +68,28 @@ def _together(rows: Sequence[Row]) -> dict[str, Any]:
 
 def comparison_text(c: dict[str, Any]) -> str:
     """A table for the terminal."""
-    head = ("session", "began", "trials", "right", "guessing", "missing", "p95 ms", "sent")
+    head = ("session", "began", "trials", "score", "guessing", "missing", "p95 ms", "sent")
     lines = ["{:<12}{:<22}{:>7}{:>7}{:>12}{:>9}{:>9}{:>6}".format(*head)]
     for r in c["sessions"]:
-        guessing = band(r) if r["n_trials"] else "–"
+        value, guessing = (say(r["score"]), band(r["score"])) if r["score"] else ("–", "–")
         p95 = "–" if r["latency_ms"] is None else f"{r['latency_ms']['p95']:.1f}"
         lines.append(
-            f"{r['session']:<12.11}{when(r['started']):<22}{r['n_trials']:>7}{percent(r['accuracy']):>7}{guessing:>12}"
+            f"{r['session']:<12.11}{when(r['started']):<22}{r['n_trials']:>7}{value:>7}{guessing:>12}"
             f"{r['n_missing_about']:>9}{p95:>9}{r['n_commands_sent']:>6}"
         )
     return "\n".join([*lines, *summary(c)]).replace(NBSP, " ")
 
 
-def band(r: Row) -> str:
-    """What guessing gives, as ``27–80 %``."""
-    return f"{100 * r['chance_band'][0]:.0f}–{percent(r['chance_band'][1])}"
+def say(score: Row, value: float | None = None) -> str:
+    """An accuracy in percent, an AUC as it is; of the score itself, or of another value on its scale."""
+    value = score["value"] if value is None else value
+    return percent(value) if score["kind"] == "accuracy" else number(value, 2, trim=False)
+
+
+def band(score: Row) -> str:
+    """What guessing gives, as ``27–80 %``, or ``0.44–0.56``."""
+    low, high = (say(score, value) for value in score["band"])
+    return f"{low.removesuffix('%').rstrip()}–{high}"
 
 
 def summary(c: dict[str, Any]) -> list[str]:
@@ -92,10 +100,10 @@ def summary(c: dict[str, Any]) -> list[str]:
     said = ["No session had cues: nobody can say what was right."]
     if cued:
         said = [f"Better than chance in {len(above)} of {count(len(cued), 'session')} with cues."]
-    if c["n_trials"] and len(cued) > 1:
-        verdict = "better than chance" if c["accuracy"] > c["chance_band"][1] else "not better than chance"
+    if (score := c["score"]) and len(cued) > 1:
+        verdict = "better than chance" if score["value"] > score["band"][1] else "not better than chance"
         said.append(
-            f"All {count(c['n_trials'], 'trial')} together: {percent(c['accuracy'])} right; guessing gives {band(c)}: "
+            f"All {count(c['n_trials'], 'trial')} together: {say(score)} right; guessing gives {band(score)}: "
             f"{verdict}."
         )
     lost = [f"session {r['session']}" for r in rows if r["levels"]["lost"] != "ok"]

@@ -10,7 +10,7 @@ from typing import Any
 from bci.control.gate import ARMED_MODES, GateMode
 from bci.control.host_table import HostState
 from bci.recording.runs import RunRecord
-from bci.types import Control, GateChange, Health, SegmentStarted, Swap
+from bci.types import Control, GateChange, Health, MarkerExpired, SegmentStarted, Swap
 
 _LEVELS = ("ok", "warn", "bad")
 
@@ -121,6 +121,15 @@ def notes(run: RunRecord, start_s: float) -> list[dict[str, Any]]:
         elif isinstance(event, Swap):
             found.append({"t_s": at_s - start_s, "action": "swap", "text": event.model_hash, "by": event.source})
     return found
+
+
+def expired(run: RunRecord, start_s: float) -> list[dict[str, Any]]:
+    """Markers that the decoder should have answered and never did."""
+    return [
+        {"t_s": at_s - start_s, "label": said.label, "reason": said.reason}
+        for at_s, said in run.said
+        if isinstance(said, MarkerExpired)
+    ]
 
 
 def ended_because(run: RunRecord) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bci.recording.runs import N_HOP_COLUMNS, RunRecord
+from bci.recording.runs import RunRecord
 from bci.scoring import Scorer
 from bci.types import Command, Marker, MarkerExpired, MarkerPlaced, Now, OutputEvent, Prediction, Receipt
 
@@ -22,25 +22,25 @@ _SAME_S = 1e-6  # the time that the gate was given, from stamp + age: equal but 
 _AHEAD_S = 1.0
 
 
-def outputs(run: RunRecord) -> Iterator[OutputEvent]:
-    """Predictions, commands and placed markers in the order in which the session gave them.
+def outputs(run: RunRecord, has_trigger: bool) -> Iterator[OutputEvent]:
+    """Predictions, commands and markers in the order in which the session gave them.
 
-    The gate judges a prediction at a `Now` event, whose time is its stamp plus its age; a marker is placed at its
-    `Marker` event, or in time, if a trigger channel made it. What is left when the recorded events end (a crash cut
-    them) follows.
+    The gate judges a prediction at a `Now` event, whose time is its stamp plus its age. A marker is placed at its
+    `Marker` event, or found in the trigger channel; then, and when it expires, the time that the record was written
+    must do. What is left when the recorded events end (a crash cut them) follows.
     """
-    hops = deque(_predictions(run))
-    commands = deque(run.commands)
+    hops, commands = deque(_predictions(run)), deque(run.commands)
     placed: dict[str, deque[MarkerPlaced]] = defaultdict(deque)
-    sent = {event.label for _, event in run.events if isinstance(event, Marker)}
-    triggers: deque[MarkerPlaced] = deque()
-    for _, said in run.said:
-        if isinstance(said, MarkerPlaced):
-            (placed[said.label] if said.label in sent else triggers).append(said)
+    written: deque[tuple[float, MarkerPlaced | MarkerExpired]] = deque()
+    for at_s, said in run.said:
+        if isinstance(said, MarkerExpired) or (has_trigger and isinstance(said, MarkerPlaced)):
+            written.append((at_s, said))
+        elif isinstance(said, MarkerPlaced):
+            placed[said.label].append(said)
     for at_s, event in run.events:
         if isinstance(event, Now):
-            while triggers and triggers[0].stamp_s <= event.now_s:
-                yield triggers.popleft()
+            while written and written[0][0] <= event.now_s:
+                yield written.popleft()[1]
             while hops and hops[0].stamp_s + hops[0].age_s <= event.now_s + _SAME_S:
                 yield hops.popleft()
             while commands and commands[0].issued_s <= event.now_s + _SAME_S:
@@ -49,13 +49,9 @@ def outputs(run: RunRecord) -> Iterator[OutputEvent]:
             waiting = placed[event.label]  # empty, or of later: this one could not be placed
             if waiting and waiting[0].stamp_s <= at_s + _AHEAD_S:
                 yield waiting.popleft()
-    rest = [*triggers, *(o for waiting in placed.values() for o in waiting)]
-    yield from sorted([*hops, *commands, *rest], key=_when_s)
-    yield from (said for _, said in run.said if isinstance(said, MarkerExpired))  # whenever: an abstention
-
-
-def _when_s(output: Prediction | Command | MarkerPlaced) -> float:
-    return output.issued_s if isinstance(output, Command) else output.stamp_s + getattr(output, "age_s", 0.0)
+    rest = [(m.stamp_s, m) for waiting in placed.values() for m in waiting]
+    rest += [(h.stamp_s + h.age_s, h) for h in hops] + [(c.issued_s, c) for c in commands] + list(written)
+    yield from (output for _, output in sorted(rest, key=lambda pair: pair[0]))
 
 
 def _predictions(run: RunRecord) -> Iterator[Prediction]:
@@ -65,7 +61,9 @@ def _predictions(run: RunRecord) -> Iterator[Prediction]:
         )
 
 
-def score(run: RunRecord, model: Mapping[str, Any], start_s: float) -> tuple[Scorer, list[dict], list[dict]]:
+def score(
+    run: RunRecord, model: Mapping[str, Any], start_s: float, has_trigger: bool
+) -> tuple[Scorer, list[dict], list[dict]]:
     """Score a run again.
 
     Parameters
@@ -74,6 +72,8 @@ def score(run: RunRecord, model: Mapping[str, Any], start_s: float) -> tuple[Sco
         ``spec.json`` of the model that the run started with; may be empty if the folder is gone.
     start_s
         LSL time that ``t_s`` counts from.
+    has_trigger
+        Markers come from a channel of the signal.
 
     Returns
     -------
@@ -86,11 +86,11 @@ def score(run: RunRecord, model: Mapping[str, Any], start_s: float) -> tuple[Sco
     labels = dict(info.get("labels", {})) | {c: c for c in run.classes}
     sfreq_hz = run.streams[0].spec.sfreq_hz if run.streams else 0.0
     decide_at_s = float(info.get("decide_at_s", DECIDE_AT_S))
-    is_epoch_model = model.get("decoder", {}).get("epoch") is not None
+    is_epoch_model = model.get("decoder", {}).get("epoch") is not None or bool(run.is_epoch.any())
     scorer = Scorer(run.classes, labels, decide_at_s, sfreq_hz or 1.0, is_epoch_model)
     commands: list[dict[str, Any]] = []
     receipts = {r.command_id: r for r in run.receipts}
-    for output in outputs(run):
+    for output in outputs(run, has_trigger):
         scorer.receive(output)
         if isinstance(output, Command):
             commands.append(_command(output, receipts.get(output.id), scorer.cued, start_s))
@@ -133,10 +133,9 @@ def _trial(trial: Any, classes: tuple[str, ...], start_s: float) -> dict[str, An
 
 def highest_p(run: RunRecord, rest: str | None, armed: list[tuple[float, float]]) -> float | None:
     """The highest probability of a class that commands, in trusted predictions while the gate was armed."""
-    columns = [N_HOP_COLUMNS + i for i, c in enumerate(run.classes) if c != rest]
-    judged_s = run.hops[:, 2] + run.hops[:, 3]
+    columns = [i for i, c in enumerate(run.classes) if c != rest]
     is_armed = np.zeros(len(run.hops), bool)
     for from_s, until_s in armed:
-        is_armed |= (judged_s >= from_s) & (judged_s <= until_s)
-    p = run.hops[is_armed & (run.hops[:, 4] == 0)][:, columns]
+        is_armed |= (run.judged_s >= from_s) & (run.judged_s <= until_s)
+    p = run.p[is_armed & run.is_trusted][:, columns]
     return float(np.nanmax(p)) if p.size and np.isfinite(p).any() else None

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from bci.config import default_dwell_s
-from bci.host.books import MAX_LISTED, STAGES, record_row
+from bci.host.books import STAGES, record_row
 from bci.host.latency import Histogram, LatencyLedger
 from bci.recording.folder import SessionFolder
-from bci.recording.replay import HOP_LABELS
 from bci.recording.runs import RunRecord
 from bci.report.facts import course, decisions
 from bci.report.facts.channels import channels
@@ -27,9 +26,11 @@ from bci.report.facts.streams import gaps, streams
 from bci.report.facts.verdicts import verdicts
 from bci.scoring import Scorer, join
 from bci.types import Health
+from calibration import stats
 
 FORMAT = 1
 BINS_PER_DECADE = 12
+MAX_LISTED = 10_000  # entries of each list: a stream that stutters for a day must not make a report that nobody opens
 
 
 def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str,
         "n_gaps": sum(g["verdict"] != "late" for g in ledger),
         "n_late": sum(g["verdict"] == "late" for g in ledger),
         "n_segments": sum(f["n_segments"] for f in per_run),
-        "n_hops": sum(int((r.hops[:, HOP_LABELS.index("marker")] < 0).sum()) for r in runs),
+        "n_hops": sum(int((~r.is_epoch).sum()) for r in runs),
         **_score(scorers),
         **_latency(runs, config),
         "troubles": _troubles(runs),
@@ -78,20 +79,23 @@ def session_facts(folder: SessionFolder, runs: Sequence[RunRecord]) -> dict[str,
         "recording_parts": [str(p.path) for r in runs for p in r.parts],
         "versions": last.metadata.get("environment", {}),
     }
-    report["verdicts"] = verdicts(report)
-    return report | {key: lists[key][:MAX_LISTED] for key in _LISTS} | {"n_alarms": len(lists["alarms"])}
+    report["verdicts"] = verdicts(report)  # of all there is
+    report["left_out"] = {key: len(x) - MAX_LISTED for key, x in lists.items() if len(x) > MAX_LISTED}
+    return report | {key: x[:MAX_LISTED] for key, x in lists.items()} | {"n_alarms": len(lists["alarms"])}
 
 
-_LISTS = ("streams", "gaps", "trials", "commands", "disarmings", "alarms", "notes")
+_LISTS = ("preflight", "streams", "gaps", "trials", "commands", "disarmings", "alarms", "notes", "expired")
 
 
 def _run_facts(folder: SessionFolder, run: RunRecord, number: int) -> dict[str, Any]:
     start_s, end_s = run.start_s, run.end_s
     ledger = gaps(run, start_s)
-    scorer, trials, commands = decisions.score(run, model_spec(folder, run.metadata.get("model_hash", "")), start_s)
+    model, has_trigger = model_spec(folder, run.metadata.get("model_hash", "")), _has_trigger(run)
+    scorer, trials, commands = decisions.score(run, model, start_s, has_trigger)
     states = course.gate_states(run, start_s, end_s)
     armed = course.armed(states)
     lists = {
+        "preflight": [f for f in run.told.get("preflight", ()) if isinstance(f, dict)],
         "streams": [{"is_primary": n == 0, **s} for n, s in enumerate(streams(run, ledger))],
         "gaps": ledger,
         "trials": trials,
@@ -99,6 +103,7 @@ def _run_facts(folder: SessionFolder, run: RunRecord, number: int) -> dict[str, 
         "disarmings": course.disarmings(run, states, start_s),
         "alarms": course.alarms(course.troubles(run, end_s), start_s),
         "notes": course.notes(run, start_s),
+        "expired": course.expired(run, start_s),
     }
     return {
         "run": number,
@@ -148,6 +153,10 @@ def _rest(run: RunRecord) -> str | None:
     return _config(run).get("gate", {}).get("rest") or ("rest" if "rest" in run.classes else None)
 
 
+def _has_trigger(run: RunRecord) -> bool:
+    return bool(_config(run).get("stream", {}).get("trigger_channel"))
+
+
 def _gate(config: dict[str, Any], run: RunRecord, model: dict[str, Any]) -> dict[str, Any]:
     keys = ("threshold", "dwell_s", "refractory_s", "max_age_s", "ttl_ms")
     default = {"dwell_s": default_dwell_s(model.get("decoder", {}).get("epoch") is not None)}
@@ -183,21 +192,45 @@ def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, A
 
 
 def _score(scorers: list[Scorer]) -> dict[str, Any]:
-    """Of all runs together, if they had the same classes; else of the last."""
+    """Of all runs together, if they had the same classes; else of the last.
+
+    ``score`` is what better than chance is judged by, with its chance and the band of guessing: accuracy; of a model
+    that answers markers of two classes, which are seldom equally many, the AUC.
+    """
     alike = [s for s in scorers if s.classes == scorers[-1].classes]
-    return {**join(alike).summary(), "is_scored_whole": len(alike) == len(scorers)}
+    total = join(alike)
+    summary = total.summary()
+    decided = [t.label for t in total.trials if t.p]
+    score = None
+    if summary["auc"] is not None and total.is_epoch_model:
+        n = decided.count(total.classes[1])
+        band = list(stats.auc_band(n, len(decided) - n))
+        score = {"kind": "AUC", "value": summary["auc"], "chance": 0.5, "band": band}
+    elif summary["n_trials"]:
+        value, chance, band = (summary[key] for key in ("accuracy", "chance", "chance_band"))
+        score = {"kind": "accuracy", "value": value, "chance": chance, "band": band}
+    return {
+        **summary,
+        "score": score,
+        "is_epoch_model": total.is_epoch_model,
+        "is_scored_whole": len(alike) == len(scorers),
+    }
 
 
 def _latency(runs: Sequence[RunRecord], config: dict[str, Any]) -> dict[str, Any]:
-    """Percentiles by stage, with the ledger that the running program uses; ages against their limit; a histogram."""
+    """Percentiles by stage, with the ledger that the running program uses; a histogram; ages against their limit.
+
+    Of a model that answers markers, the answers are what may be too old; the hops between them decide nothing.
+    """
     ledger, ages = LatencyLedger(STAGES), LatencyLedger(("age",))
     for run in runs:
         for row in run.latency.tolist():
             record_row(ledger, row)
-        for age_s in run.hops[:, 3].tolist():
+        for age_s in run.age_s.tolist():
             ages.record("age", age_s)
-    age_s = np.concatenate([run.hops[:, 3] for run in runs])
-    steps_s = np.concatenate([np.diff(run.hops[:, 2]) for run in runs])
+    is_epoch_model = any(run.is_epoch.any() for run in runs)
+    decided_s = np.concatenate([run.age_s[run.is_epoch == is_epoch_model] for run in runs])
+    steps_s = np.concatenate([np.diff(run.stamp_s[~run.is_epoch]) for run in runs])
     max_age_s = config.get("gate", {}).get("max_age_s")
     hop_s = float(np.median(steps_s)) if len(steps_s) else None
     return {
@@ -205,8 +238,9 @@ def _latency(runs: Sequence[RunRecord], config: dict[str, Any]) -> dict[str, Any
         "age_ms": ages.report().get("age"),
         "latency_histogram": _histogram(ledger.histograms["total"]),
         "hop_ms": None if hop_s is None else 1000 * hop_s,
-        "n_too_old": None if max_age_s is None else int((age_s > max_age_s).sum()),
-        "n_behind": None if hop_s is None else int((age_s > hop_s).sum()),
+        "n_decisions": len(decided_s),
+        "n_too_old": None if max_age_s is None else int((decided_s > max_age_s).sum()),
+        "n_behind": None if hop_s is None else int((decided_s > hop_s).sum()),
     }
 
 
@@ -227,7 +261,7 @@ def _troubles(runs: Sequence[RunRecord]) -> list[str]:
     said: dict[str, None] = {}
     for run in runs:
         for _, health in run.said:
-            if isinstance(health, Health) and health.level == "bad":
+            if isinstance(health, Health):
                 said |= dict.fromkeys(health.reasons)
     return list(said)
 

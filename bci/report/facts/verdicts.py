@@ -125,9 +125,9 @@ def late(r: Report) -> tuple[str, str, str]:
     )
     n, limit = r["n_too_old"], r["gate"]["max_age_s"]
     if n:
-        share = n / r["n_predictions"]
+        share = n / r["n_decisions"]
         text = (
-            f"{count(n, 'prediction')} of {r['n_predictions']:,} were older than {seconds(limit)} and not used. {usual}"
+            f"{count(n, 'prediction')} of {r['n_decisions']:,} were older than {seconds(limit)} and not used. {usual}"
         )
         return ("bad", "Yes", text) if share > MANY_LATE else ("warn", "At times", text)
     if r["hop_ms"] is not None and total["p95"] > r["hop_ms"]:
@@ -140,21 +140,19 @@ def late(r: Report) -> tuple[str, str, str]:
 
 def chance(r: Report) -> tuple[str, str, str]:
     """The trials that were cued, each judged by what was said at its time."""
-    n = r["n_trials"]
-    if not n:
+    n, score = r["n_trials"], r["score"]
+    if not n or score is None:
         return (
             "none",
             "Cannot be told",
             "No cue of the decoder's classes was recorded, so nobody can say what was right.",
         )
-    low, high = r["chance_band"]
-    right = sum(t["is_right"] for t in r["trials"]) if len(r["trials"]) == n else round(r["accuracy"] * n)
-    text = (
-        f"{right} of {count(n, 'cued trial')} right ({percent(r['accuracy'])}); guessing gives {percent(low)} to "
-        f"{percent(high)} in 95 of 100 sessions of this length."
-    )
+    text = _score_text(r, score)
     if k := r["n_abstained"]:
-        text += f" {count(k, 'trial')} without an answer {'counts' if k == 1 else 'count'} as wrong."
+        wrong = "was left out" if k == 1 else "were left out"
+        if score["kind"] == "accuracy":
+            wrong = "counts as wrong" if k == 1 else "count as wrong"
+        text += f" {count(k, 'trial')} without an answer {wrong}."
     if r["decoder_info"]["is_perhaps_training_data"]:
         names = listed(r["decoder_info"]["trained_on"])
         return (
@@ -162,17 +160,35 @@ def chance(r: Report) -> tuple[str, str, str]:
             f"The stream bears the name of a recording that the decoder was trained on ({names}). If it is that one, "
             f"this is training accuracy and says nothing. {text}",
         )  # fmt: skip
-    if r["chance"] >= 1:
+    low, high = score["band"]
+    if score["chance"] >= 1:
         only = f"Only {r['trials'][0]['cued']} was cued: who always says so is always right."
         return "none", "Cannot be told", f"{only} {text}"
     if high >= 1:
         return "warn", "Too few trials to tell", f"{text} Even all right would not be better than chance."
-    if r["accuracy"] > high:
+    if score["value"] > high:
         return "ok", "Yes", text
-    if r["accuracy"] < low:
+    if score["value"] < low:
         swapped = " Are the labels swapped?" if not r["n_abstained"] else ""
         return "bad", "No: worse than chance", text + swapped
     return "warn", "No: not better than chance", text
+
+
+def _score_text(r: Report, score: Report) -> str:
+    n = r["n_trials"]
+    low, high = score["band"]
+    if score["kind"] == "AUC":
+        classes = r["decoder_info"]["classes"]
+        return (
+            f"{classes[1]} is told from {classes[0]} with an AUC of {number(score['value'])} over "
+            f"{count(n, 'marker')}; guessing gives {number(low, 2)} to {number(high, 2)} in 95 of 100 sessions of this "
+            "length."
+        )
+    right = round(r["accuracy"] * n)
+    return (
+        f"{right} of {count(n, 'cued trial')} right ({percent(r['accuracy'])}); guessing gives {percent(low)} to "
+        f"{percent(high)} in 95 of 100 sessions of this length."
+    )
 
 
 # --- what moved, and why ---------------------------------------------------------------------------------------------
@@ -190,12 +206,19 @@ def moved(r: Report) -> tuple[str, str, str]:
     what = listed([f"{k} × {name}" for name, k in names.most_common()])
     gate, why = r["gate"], ""
     if gate["threshold"] is not None:
-        why = f" Each after its class was held at {number(gate['threshold'])} or more for {seconds(gate['dwell_s'])}."
+        why = f" Each {_bar(gate)}."
     text = f"{what} to {listed(r['devices']) or 'no device'}.{why} {_armed(r)}{_by_cue(r)}"
     if refused := r["n_commands_refused"]:
         text += f" The device host refused {refused} more ({_refusals(r)})."
     level = "warn" if r["n_false_commands"] or refused or stops else "ok"
     return level, count(n, "command"), text + stopped
+
+
+def _bar(gate: Report, held: str = "after its class was held") -> str:
+    """What a class has to do to become a command."""
+    if not gate["dwell_s"]:
+        return f"at a probability of {number(gate['threshold'])} or more"
+    return f"{held} at {number(gate['threshold'])} or more for {seconds(gate['dwell_s'])}"
 
 
 def _by_cue(r: Report) -> str:
@@ -233,7 +256,7 @@ def _why_nothing(r: Report) -> str:
     if not r["armed_s"]:
         return "The session was never armed, so nothing could move."
     gate, p = r["gate"], r["highest_p_armed"]
-    why = f"{_armed(r)} No class was held at {number(gate['threshold'])} or more for {seconds(gate['dwell_s'])}"
+    why = f"{_armed(r)} No command came, for one needs a class that is {_bar(gate, 'held')}"
     return why + (f"; the highest probability was {number(p)}." if p is not None else ".")
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from bci.report.facts.comparison import Row, band, summary
+from bci.report.facts.comparison import Row, band, say, summary
 from bci.report.page.figures import svg
 from bci.report.page.html import Child, Element, e, figure, icon, page, section, table
 from bci.report.words import count, milliseconds, number, percent, seconds, when
@@ -43,7 +43,7 @@ def comparison_page(c: dict[str, Any]) -> str:
 
 def _tables(rows: Sequence[Row]) -> list[Element]:
     decisions = {
-        "session": "", "began": "w", "decoder": "", "trials": "n", "right": "n", "guessing gives": "n",
+        "session": "", "began": "w", "decoder": "", "trials": "n", "right": "n", "AUC": "n", "guessing gives": "n",
         "better than chance": "", "no answer": "n", "kappa": "n",
     }  # fmt: skip
     moved = {
@@ -62,10 +62,10 @@ def _tables(rows: Sequence[Row]) -> list[Element]:
 
 
 def _decision_cells(r: Row) -> list[Child]:
+    better = e("span", icon(r["levels"]["chance"]), r["answers"]["chance"])
     return [
         r["session"], when(r["started"]), r["decoder"] or "–", str(r["n_trials"]), percent(r["accuracy"]),
-        band(r) if r["n_trials"] else "–", e("span", icon(r["levels"]["chance"]), r["answers"]["chance"]),
-        str(r["n_abstained"]), number(r["kappa"], 2),
+        number(r["auc"]), band(r["score"]) if r["score"] else "–", better, str(r["n_abstained"]), number(r["kappa"], 2),
     ]  # fmt: skip
 
 
@@ -133,18 +133,19 @@ def _bar(tip: str, x: float, width: float, low: float, high: float, class_: str)
 
 
 def _accuracy_lane(rows: Sequence[Row], middles: Sequence[float], width: float) -> list[Child]:
-    drawn: list[Child] = [_frame("right", [(s, percent(s)) for s in (0, 0.5, 1)], middles[-1] + width)]
+    drawn: list[Child] = [_frame("right, or AUC", [(s, percent(s)) for s in (0, 0.5, 1)], middles[-1] + width)]
     for r, x in zip(rows, middles, strict=True):
-        if not r["n_trials"]:
+        if (score := r["score"]) is None:
             drawn.append(e("text", "no cues", x=x, y=LANE / 2 - 4, class_="mid"))
             continue
-        y = LANE * (1 - r["accuracy"])
-        tip = f"{r['session']}: {percent(r['accuracy'])} of {count(r['n_trials'], 'trial')}; {r['answers']['chance']}"
+        y, words = LANE * (1 - score["value"]), say(score)
+        kind = "right" if score["kind"] == "accuracy" else "AUC"
+        tip = f"{r['session']}: {words} {kind} of {count(r['n_trials'], 'trial')}; {r['answers']['chance']}"
         class_ = "f0" if r["levels"]["chance"] == "ok" else "hollow s0"
-        low, high = r["chance_band"]
-        drawn.append(_bar(f"{r['session']}: guessing gives {band(r)}", x, width, low, high, "band"))
+        low, high = score["band"]
+        drawn.append(_bar(f"{r['session']}: guessing gives {band(score)}", x, width, low, high, "band"))
         drawn.append(e("circle", e("title", tip), cx=x, cy=y, r=6.5, class_=class_))
-        drawn.append(e("text", percent(r["accuracy"]), x=x + 11, y=y + 4, class_="strong"))
+        drawn.append(e("text", words, x=x + 11, y=y + 4, class_="strong"))
     return drawn
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from bci.recording.runs import N_HOP_COLUMNS, RunRecord
+from bci.recording.runs import RunRecord
 from bci.report.facts.verdicts import Report
 from bci.report.page import figures
 from bci.report.page.html import MAX_ROWS, Child, Element, e, facts, figure, folded, icon, section, table, table_by_run
@@ -25,15 +26,17 @@ def score(r: Report, runs: Sequence[RunRecord]) -> Element | None:
     strip = figures.trial_strip(r["trials"], classes, [_trial_words(t) for t in r["trials"]])
     left = e(
         "div",
-        figures.accuracy(r["accuracy"], r["chance"], r["chance_band"], verdict["level"]),
+        figures.score(r["score"], verdict["level"]),
         e("h3", "Trial by trial"),
-        figure("Filled: right. Hollow: another answer (✗), or none. The colour is that of the cue.", strip),
+        figure("Filled: right. Hollow or pale: another answer (✗), or none. The colour is that of the cue.", strip),
     )
     right = e(
         "div",
         table("By cue", {"cued": "", "trials": "n", "right": "n", "decided": ""}, _by_cue(r["trials"], classes)),
         facts(
             [
+                ("accuracy", percent(r["accuracy"])),
+                ("AUC", number(r["auc"])),
                 ("without an answer", str(r["n_abstained"])),
                 ("Cohen's kappa", number(r["kappa"], 2)),
                 ("information rate", f"{number(r['itr_bits_per_min'], 2)} bits/min"),
@@ -50,11 +53,21 @@ def _how_scored(r: Report) -> str:
     verdict = r["verdicts"][2]
     answer = "Better than chance" if verdict["level"] == "ok" else verdict["answer"]
     whole = "" if r["is_scored_whole"] else " Runs with other classes are not counted."
+    after = seconds(r["decoder_info"]["decide_at_s"])
+    how = f"One decision a cue, {after} after it, by what the decoder had said up to then."
+    if r["is_epoch_model"]:
+        how = f"One decision a marker, from its own epoch, which ends {after} after it."
     return (
-        f"{answer}. One decision a cue, {seconds(r['decoder_info']['decide_at_s'])} after it, by what the decoder had "
-        f"said up to then. Each trial is scored before anybody can learn from it; no accuracy on training data is "
-        f"shown.{whole}"
+        f"{answer}. {how} Each trial is scored before anybody can learn from it; no accuracy on training data is shown."
+        f"{_expired(r)}{whole}"
     )
+
+
+def _expired(r: Report) -> str:
+    if not r["n_expired"]:
+        return ""
+    reasons = Counter(x["reason"] for x in r["expired"])
+    return f" {count(r['n_expired'], 'marker')} expired: {listed([reason for reason, _ in reasons.most_common()], 2)}."
 
 
 def _by_cue(trials: Sequence[dict[str, Any]], classes: Sequence[str]) -> list[list[Child]]:
@@ -119,11 +132,9 @@ def _cells(c: dict[str, Any], r: Report, run: RunRecord, has_cues: bool) -> list
 def _curve(c: dict[str, Any], r: Report, run: RunRecord) -> Element | str:
     if c["name"] not in run.classes:
         return "–"
-    column = N_HOP_COLUMNS + run.classes.index(c["name"])
-    judged_s = run.hops[:, 2] + run.hops[:, 3] - run.start_s - c["t_s"]
-    near = (judged_s >= -figures.BEFORE_S) & (judged_s <= figures.AFTER_S)
-    p = np.nan_to_num(run.hops[near, column])
-    gate = r["gate"]
-    return figures.spark(
-        judged_s[near], p, gate["threshold"], gate["dwell_s"] or 0.0, figures.colour(c["name"], run.classes)
-    )
+    is_epoch, gate = bool(run.is_epoch.any()), r["gate"]
+    t_s = run.judged_s - run.start_s - c["t_s"]
+    near = (t_s >= -figures.BEFORE_S) & (t_s <= figures.AFTER_S) & (run.is_epoch == is_epoch)
+    p = np.nan_to_num(run.p[near, run.classes.index(c["name"])])
+    colour = figures.colour(c["name"], run.classes)
+    return figures.spark(t_s[near], p, gate["threshold"], gate["dwell_s"], colour, is_line=not is_epoch)

@@ -14,6 +14,7 @@ from bci.report.page.html import Element, e, short
 from bci.report.words import milliseconds, number, percent
 
 N_COLOURS = 6
+FEW = 280  # trials that are shown large
 
 
 def colour(name: str, classes: Sequence[str]) -> int:
@@ -62,44 +63,45 @@ def _ticks(places: Sequence[tuple[float, str]], y: float) -> list[Element]:
 # --- right or wrong --------------------------------------------------------------------------------------------------
 
 
-def accuracy(value: float, chance: float, band: Sequence[float], level: str) -> Element:
-    """Accuracy as a dot over the range that guessing gives."""
+def score(found: dict[str, Any], level: str) -> Element:
+    """Accuracy or AUC as a dot over the range that guessing gives."""
     left, width, y = 8.0, 604.0, 34.0
+    value, chance, (low, high), kind = found["value"], found["chance"], found["band"], found["kind"]
+    say = percent if kind == "accuracy" else (lambda x: number(x, 2, trim=False))
 
     def at(share: float) -> float:
         return left + width * share
 
     return svg(
         620, 86,
-        f"Accuracy {percent(value)}; guessing gives {percent(band[0])} to {percent(band[1])}",
+        f"{kind} {say(value)}; guessing gives {say(low)} to {say(high)}",
         e("line", x1=at(0), x2=at(1), y1=y, y2=y, class_="zero"),
-        e("rect", x=at(band[0]), width=at(band[1]) - at(band[0]), y=y - 9, height=18, rx=3, class_="band"),
+        e("rect", x=at(low), width=at(high) - at(low), y=y - 9, height=18, rx=3, class_="band"),
         e("line", x1=at(chance), x2=at(chance), y1=y - 9, y2=y + 9, class_="dash"),
-        e("text", "grey: what guessing gives", x=(at(band[0]) + at(band[1])) / 2, y=y + 46, class_="mid"),
+        e("text", "grey: what guessing gives", x=min(max(at((low + high) / 2), 74), 546), y=y + 46, class_="mid"),
         e("circle", cx=at(value), cy=y, r=7.5, class_=f"f{level}"),
-        e("text", percent(value), x=min(max(at(value), 24), 596), y=y - 15, class_="mid strong"),
-        _ticks([(at(s), percent(s)) for s in (0, 0.25, 0.5, 0.75, 1)], y + 28),
+        e("text", f"{kind} {say(value)}", x=min(max(at(value), 48), 572), y=y - 15, class_="mid strong"),
+        _ticks([(at(s), say(s)) for s in (0, 0.25, 0.5, 0.75, 1)], y + 28),
     )  # fmt: skip
 
 
 def trial_strip(trials: Sequence[dict[str, Any]], classes: Sequence[str], tips: Sequence[str]) -> Element:
-    """One square a trial, in order: the colour of what was cued; crossed out when another answer was given."""
-    size, per_row = 20.0, 28
+    """One square a trial, in order: the colour of what was cued; hollow when another answer was given, or none.
+
+    Few trials are large, with a cross in what was wrong and words for the pointer; many are small.
+    """
+    is_few = len(trials) <= FEW
+    size, per_row, gap = (20.0, 28, 4.0) if is_few else (7.0, 80, 1.5)
     boxes = []
     for k, (trial, tip) in enumerate(zip(trials, tips, strict=True)):
-        x, y = size * (k % per_row) + 1, size * (k // per_row) + 1
-        c = colour(trial["cued"], classes)
-        right = trial["is_right"]
-        boxes.append(
-            e(
-                "g",
-                e("title", tip),
-                e("rect", x=x, y=y, width=size - 4, height=size - 4, rx=3,
-                  class_=f"f{c}" if right else f"hollow s{c}"),
-                None if right or trial["said"] is None else
-                e("path", d=f"M{short(x + 4)} {short(y + 4)}l8 8m0 -8l-8 8", class_=f"line s{c}"),
-            )
-        )  # fmt: skip
+        x, y, side = size * (k % per_row) + 1, size * (k // per_row) + 1, size - gap
+        c, right = colour(trial["cued"], classes), trial["is_right"]
+        class_ = f"f{c}" if right else f"hollow s{c}" if is_few else f"f{c} pale"
+        box = e("rect", x=x, y=y, width=side, height=side, rx=3 if is_few else None, class_=class_)
+        if is_few:
+            cross = e("path", d=f"M{short(x + 4)} {short(y + 4)}l8 8m0 -8l-8 8", class_=f"line s{c}")
+            box = e("g", e("title", tip), box, cross if not right and trial["said"] is not None else None)
+        boxes.append(box)
     n_right = sum(t["is_right"] for t in trials)
     rows = math.ceil(len(trials) / per_row)
     return svg(size * per_row, size * rows, f"{n_right} of {len(trials)} trials right, in their order", boxes)
@@ -214,8 +216,18 @@ def _shade(amplitude: float | None, peers: Sequence[float]) -> float:
 BEFORE_S, AFTER_S = 2.0, 1.0
 
 
-def spark(t_s: NDArray[np.float64], p: NDArray[np.float64], threshold: float | None, dwell_s: float, c: int) -> Element:
-    """The probability of a command's class around it (0 s): the stretch that it was held is filled."""
+def spark(
+    t_s: NDArray[np.float64],
+    p: NDArray[np.float64],
+    threshold: float | None,
+    dwell_s: float,
+    c: int,
+    is_line: bool = True,
+) -> Element:
+    """The probability of a command's class around it (0 s): the stretch that it was held is filled.
+
+    ``is_line`` is False for a model that answers markers: its answers are single points.
+    """
     width, height = 150.0, 30.0
 
     def x_of(t: ArrayLike) -> NDArray[np.float64]:
@@ -230,15 +242,17 @@ def spark(t_s: NDArray[np.float64], p: NDArray[np.float64], threshold: float | N
     is_held = (t_s >= -dwell_s - 1e-6) & (t_s <= 1e-6)
     x, y = x_of(t_s), y_of(p)
     held = ""
-    if is_held.sum() > 1:
+    if is_line and is_held.sum() > 1:
         held = f"{path_of(x[is_held], y[is_held])}V{short(height)}H{short(float(x[is_held][0]))}Z"
+    points = (f"M{short(float(a))} {short(float(b))}h0" for a, b in zip(x, y, strict=True))
+    curve = path_of(x, y) if is_line else "".join(points)
     return e(
         "svg",
         e("path", d=held, class_=f"f{c} pale") if held else None,
         e("line", x1=0, x2=width, y1=float(y_of(threshold)), y2=float(y_of(threshold)), class_="dash")
         if threshold is not None else None,
         e("line", x1=float(x_of(0)), x2=float(x_of(0)), y1=0, y2=height, class_="zero"),
-        e("path", d=path_of(x, y), class_=f"line s{c}"),
+        e("path", d=curve, class_=f"line s{c}" if is_line else f"dots s{c}"),
         viewBox=f"0 0 {short(width)} {short(height)}", width=150, height=30, role="img",
         aria_label=f"probability from {number(BEFORE_S)} s before to {number(AFTER_S)} s after",
     )  # fmt: skip

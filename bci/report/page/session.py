@@ -12,7 +12,7 @@ from bci.recording.runs import RunRecord
 from bci.report.facts.verdicts import Report
 from bci.report.page.decisions import commands, score
 from bci.report.page.html import Child, Element, e, icon, page, section
-from bci.report.page.signal import alarms, latency, program, signal, streams
+from bci.report.page.signal import alarms, latency, preflight, program, signal, streams
 from bci.report.page.timeline import legend, timeline
 from bci.report.words import count, listed, number, seconds, when
 
@@ -69,6 +69,9 @@ def picture(r: Report, runs: Sequence[RunRecord]) -> Element:
     classes = r["decoder_info"]["classes"]
     how = f" Above the middle {classes[0]} is more likely, below it {classes[1]}." if len(classes) == 2 else ""
     lead = f"Time since the start runs to the right.{how} Hold the pointer over anything for its words."
+    if r["left_out"]:
+        more = listed([f"{count(n, 'more entry', 'more entries')} of {key}" for key, n in r["left_out"].items()])
+        lead += f" Not shown: {more}."
     return section("What happened", legend(r), shown, lead=lead)
 
 
@@ -82,5 +85,5 @@ def end(r: Report, runs: Sequence[RunRecord]) -> Element:
 
 
 SECTIONS: tuple[Callable[[Report, Sequence[RunRecord]], Element | None], ...] = (
-    heading, answers, picture, score, commands, streams, latency, signal, alarms, program, end,
+    heading, answers, picture, score, commands, preflight, streams, latency, signal, alarms, program, end,
 )  # fmt: skip

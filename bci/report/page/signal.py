@@ -14,6 +14,24 @@ from bci.report.page.html import Child, Element, e, facts, figure, folded, icon,
 from bci.report.text import STAGE_NAMES
 from bci.report.words import NBSP, clock, count, listed, milliseconds, number, percent, seconds
 
+# --- before it began --------------------------------------------------------------------------------------------------
+
+
+def preflight(r: Report, runs: Sequence[RunRecord]) -> Element | None:
+    """What was found of the streams at the start, where there was something to say."""
+    if not r["preflight"]:
+        return None
+    n = sum(f.get("level") != "ok" for f in r["preflight"])
+    lead = f"{count(n, 'finding')} that somebody should look at." if n else "All as expected."
+    shown = table_by_run(len(runs), "Findings", {"": "at", "stream": "t", "what": ""}, r["preflight"], _finding_cells)
+    return section("At the start", shown, lead=lead)
+
+
+def _finding_cells(f: dict[str, Any]) -> list[Child]:
+    level = {"ok": "ok", "warn": "warn", "fail": "bad"}.get(f.get("level", ""), "none")
+    return [e("span", icon(level), str(f.get("level", "–"))), str(f.get("stream", "–")), str(f.get("text", "–"))]
+
+
 # --- streams ---------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +236,7 @@ def program(r: Report, runs: Sequence[RunRecord]) -> Element:
         ("window", seconds(d["window_s"])),
         ("a decision every", seconds(d["hop_s"])),
         ("models taken over", str(d["n_swaps"])),
+        ("predictions", _predictions(r)),
         ("threshold, held for", f"{number(gate['threshold'])}, {seconds(gate['dwell_s'])}"),
         ("pause after a command", seconds(gate["refractory_s"])),
         ("devices", listed(r["devices"]) or "–"),
@@ -232,3 +251,9 @@ def program(r: Report, runs: Sequence[RunRecord]) -> Element:
     )
     shown = table("Files", {"file": "", "bytes": "n", "unreadable": "n", "the run ended because": ""}, files)
     return section("Decoder and program", e("div", facts(pairs), shown, class_="stack wide"))
+
+
+def _predictions(r: Report) -> str:
+    flags = [f"{name.replace('_', ' ')} {n:,}" for name, n in (r.get("n_flagged") or {}).items()]
+    why = f" ({listed(flags)})" if flags else ""
+    return f"{r['n_predictions']:,}, {r['n_trusted_predictions']:,} trusted{why}"

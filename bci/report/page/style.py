@@ -95,6 +95,7 @@ figure svg, .scroll > svg { display: block; width: 100%; height: auto }
 svg text { font-size: 11.5px; font-family: inherit; font-variant-numeric: tabular-nums }
 svg text:not([class*=" f"]) { fill: var(--soft) }
 svg text.strong { fill: var(--ink); font-weight: 600 }
+svg text.halo { paint-order: stroke; stroke: var(--paper); stroke-width: 3px }
 svg text.name { font-weight: 600 }
 svg text.small { font-size: 10.5px }
 svg text.tiny { font-size: 8.5px; fill: var(--ink) }
@@ -110,6 +111,7 @@ svg text.on { fill: var(--card); font-weight: 600 }
 .band { fill: var(--grey); opacity: .7 }
 .hollow { fill: var(--card); stroke-width: 1.6 }
 .line { fill: none; stroke-width: 1.5; stroke-linejoin: round }
+.dots { fill: none; stroke-width: 4; stroke-linecap: round }
 .pale { opacity: .25 }
 .half { opacity: .55 }
 """ + _COLOURS + "\n" + _SIGNS + """

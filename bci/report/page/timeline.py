@@ -6,6 +6,7 @@ more likely, below it the second. With more, each class has its line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bci.recording.runs import N_HOP_COLUMNS, RunRecord
+from bci.recording.runs import RunRecord
 from bci.report.facts import course
 from bci.report.page.figures import N_COLOURS, colour, path_of, svg, thinned
 from bci.report.page.html import Element, e, short
@@ -23,7 +24,7 @@ WIDTH, LEFT, RIGHT = 1056.0, 76.0, 38.0
 PLOT = WIDTH - LEFT - RIGHT
 ROWS_S = (20, 30, 60, 120, 180, 300, 600, 900, 1200, 1800, 3600, 7200, 14400)
 MAX_ROWS = 10
-MANY = 400  # commands of a run: so many have no words of their own in the picture
+MANY = 400  # cues or commands of a run: so many have no words of their own in the picture
 SINGLE_S = 180.0  # up to this a run stands in one row
 # lanes of a row: (top, height)
 CUES, CHANCES, COMMANDS, GATE, TROUBLE = (2.0, 18.0), (26.0, 120.0), (151.0, 16.0), (174.0, 10.0), (192.0, 10.0)
@@ -59,7 +60,11 @@ def row_length_s(duration_s: float) -> float:
     """How much time a row holds."""
     if duration_s <= SINGLE_S:
         return max(duration_s, 1.0)
-    return float(next((r for r in ROWS_S if r >= SINGLE_S / 2 and duration_s <= MAX_ROWS * r), duration_s / MAX_ROWS))
+    row_s = next((r for r in ROWS_S if r >= SINGLE_S / 2 and duration_s <= MAX_ROWS * r), duration_s / MAX_ROWS)
+    n_rows = round(duration_s / row_s)
+    if 0 < duration_s - n_rows * row_s < 0.1 * row_s:  # no row for the rest of some seconds
+        return duration_s / n_rows
+    return float(row_s)
 
 
 def timeline(run: RunRecord, report: dict[str, Any], number_: int) -> Element:
@@ -104,6 +109,7 @@ _GAPS = {  # verdict -> on the picture, for the pointer
 
 def _gaps(scale: Scale, gaps: Sequence[dict[str, Any]], start_s: float) -> list[Element]:
     drawn: list[Element | None] = []
+    named = 0.0  # where the last words stand
     for gap in gaps:
         # of a clock that jumped, the length says nothing about the time in which nothing arrived
         duration_s = gap["duration_s"] if gap["n_about"] is not None else 0.0
@@ -116,8 +122,10 @@ def _gaps(scale: Scale, gaps: Sequence[dict[str, Any]], start_s: float) -> list[
         why = f" ({gap['reason']})" if gap["reason"] else ""
         word = f"{seconds(duration_s)} {on_picture}"
         drawn.append(_box(at, (0.0, AXIS_Y), "gap", f"{seconds(duration_s)}{n}: {words}{why}"))
-        if at[1] > 7 * len(word):
-            drawn.append(e("text", word, x=at[0] + at[1] / 2, y=CHANCES[0] + 14, class_="mid strong"))
+        middle = at[0] + at[1] / 2
+        if at[1] > 12 and middle - named > 8 * len(word):  # room for its words, which may stick out of it
+            named = middle
+            drawn.append(e("text", word, x=middle, y=CHANCES[0] + 14, class_="mid strong halo"))
     return [each for each in drawn if each is not None]
 
 
@@ -125,10 +133,13 @@ def _cues(
     scale: Scale, trials: Sequence[dict[str, Any]], classes: tuple[str, ...], report: dict[str, Any], start_s: float
 ) -> list[Element]:
     drawn = [_lane_label("cue", CUES)] if trials else []
+    if len(trials) > MANY:
+        return drawn + _cue_ticks(scale, trials, classes, start_s)
     decide_s = report["decoder_info"]["decide_at_s"]
-    for trial in trials:
+    following = [*(t["t_s"] for t in trials[1:]), math.inf]
+    for trial, next_s in zip(trials, following, strict=False):
         cue_s, name, is_right = start_s + trial["t_s"], trial["cued"], trial["is_right"]
-        if (at := scale.clip(cue_s, cue_s + decide_s)) is None:
+        if (at := scale.clip(cue_s, min(cue_s + decide_s, start_s + next_s))) is None:
             continue
         c = colour(name, classes)
         sign, result = ("✓", "right") if is_right else ("✗", f"wrong: {trial['said']}")
@@ -147,6 +158,19 @@ def _cues(
     return drawn
 
 
+def _cue_ticks(
+    scale: Scale, trials: Sequence[dict[str, Any]], classes: tuple[str, ...], start_s: float
+) -> list[Element]:
+    """So many cues have no words: a line each, short where the answer was wrong."""
+    ticks: dict[int, str] = {}
+    for trial in trials:
+        if scale.has(start_s + trial["t_s"]):
+            c, height = colour(trial["cued"], classes), CUES[1] if trial["is_right"] else CUES[1] / 2
+            x = float(scale.x(start_s + trial["t_s"]))
+            ticks[c] = ticks.get(c, "") + f"M{short(x)} {short(CUES[0] + CUES[1])}v-{short(height)}"
+    return [e("path", d=d, class_=f"line s{c}") for c, d in ticks.items()]
+
+
 @dataclass(frozen=True)
 class Chances:
     """Probability to y. Two classes: about one half, as far as something happens; else from 0 to 1."""
@@ -159,7 +183,7 @@ class Chances:
         """The part of the scale that a run needs, the same in all its rows."""
         if len(run.classes) != 2:
             return cls(0.0, 1.0)
-        p = run.hops[run.hops[:, 4] == 0, N_HOP_COLUMNS]
+        p = run.p[run.is_trusted, 0]
         seen = float(np.abs(p[np.isfinite(p)] - 0.5).max(initial=0.1))
         reach = min(0.5, 1.15 * max(seen, abs((threshold or 0.5) - 0.5)))
         return cls(0.5 - reach, 0.5 + reach)
@@ -186,17 +210,38 @@ def _probabilities(scale: Scale, run: RunRecord, report: dict[str, Any]) -> list
         y = (top + 9 if k == 0 else top + height - 1) if is_two else top + 12 + 14 * k
         if y < top + height:
             drawn.append(e("text", _cut(name, 11), x=LEFT - 8, y=y, class_=f"end name f{colour(name, run.classes)}"))
-    is_here = (run.hops[:, 2] >= scale.from_s) & (run.hops[:, 2] < scale.until_s) & (run.hops[:, 4] == 0)
-    hops = run.hops[is_here]
-    step_s = np.median(np.diff(run.hops[:, 2])) if len(run.hops) > 1 else 1.0
-    for part in np.split(hops, np.flatnonzero(np.diff(hops[:, 2]) > _BREAK * step_s) + 1):
-        if len(part):
-            drawn += _lines(scale, chances, part)
+    is_epoch = bool(run.is_epoch.any())
+    is_here = (
+        (run.stamp_s >= scale.from_s) & (run.stamp_s < scale.until_s) & run.is_trusted & (run.is_epoch == is_epoch)
+    )
+    x, p = scale.x(run.stamp_s[is_here]), np.nan_to_num(run.p[is_here])
+    if is_epoch:
+        return drawn + _points(x, p, chances)
+    step_s = float(np.median(np.diff(run.stamp_s))) if len(run.hops) > 1 else 1.0
+    ends = np.flatnonzero(np.diff(run.stamp_s[is_here]) > _BREAK * step_s) + 1
+    for part_x, part_p in zip(np.split(x, ends), np.split(p, ends), strict=True):
+        if len(part_x):
+            drawn += _lines(part_x, part_p, chances)
     return drawn
 
 
-def _lines(scale: Scale, chances: Chances, hops: NDArray[np.float64]) -> list[Element]:
-    x, p = scale.x(hops[:, 2]), np.nan_to_num(hops[:, N_HOP_COLUMNS:])
+def _points(x: NDArray[np.float64], p: NDArray[np.float64], chances: Chances) -> list[Element]:
+    """Answers to markers: each a stem from the middle (two classes), or a point a class."""
+    if p.shape[1] != 2:
+        shapes = [
+            [f"M{short(a)} {short(b)}h0" for a, b in zip(x, chances.y(p[:, k]), strict=True)] for k in range(p.shape[1])
+        ]
+        return [e("path", d="".join(shape), class_=f"dots s{k % N_COLOURS}") for k, shape in enumerate(shapes) if shape]
+    middle = short(float(chances.y(0.5)))
+    sides = (p[:, 0] >= 0.5, p[:, 0] < 0.5)
+    shapes = [
+        "".join(f"M{short(a)} {middle}V{short(b)}" for a, b in zip(x[side], chances.y(p[side, 0]), strict=True))
+        for side in sides
+    ]
+    return [e("path", d=shape, class_=f"line s{k}") for k, shape in enumerate(shapes) if shape]
+
+
+def _lines(x: NDArray[np.float64], p: NDArray[np.float64], chances: Chances) -> list[Element]:
     if p.shape[1] != 2:
         lines = (thinned(x, chances.y(p[:, k]), PLOT) for k in range(p.shape[1]))
         return [e("path", d=path_of(*line), class_=f"line s{k % N_COLOURS}") for k, line in enumerate(lines)]
@@ -323,7 +368,8 @@ def legend(report: dict[str, Any]) -> Element:
         entries += [(sign("f0"), "cue, decided right"), (sign("hollow s0"), "decided wrong (✗) or not at all (–)")]
     area, line = sign("f0 half", "M0 12C4 2 8 8 16 1V12Z"), sign("line s0", "M0 11C4 2 8 8 16 1")
     is_two = len(report["decoder_info"]["classes"]) == 2
-    entries.append((area if is_two else line, "probability, trusted predictions only"))
+    what = "probability of each answer to a marker" if report["is_epoch_model"] else "probability"
+    entries.append((area if is_two else line, f"{what}, trusted predictions only"))
     if report["gate"]["threshold"] is not None:
         entries.append((sign("dash", "M0 6h16"), f"threshold {percent(report['gate']['threshold'])}"))
     if report["commands"]:
