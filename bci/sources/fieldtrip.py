@@ -150,14 +150,9 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
     is_meg = bool({"MAG", "GRAD"} & {channel.type for channel in channels})
     return StreamSpec(
         name=f"fieldtrip {address}", type=type_ or ("MEG" if is_meg else "EEG"), source_id=f"fieldtrip-{address}",
-        hostname=address.rpartition(":")[0], sfreq_hz=_rate(header.fSample), format=_FORMATS[kind],
+        hostname=address.rpartition(":")[0], sfreq_hz=float(header.fSample), format=_FORMATS[kind],
         channels=tuple(channels), stamps="arrival",
     )  # fmt: skip
-
-
-def _rate(sent_hz: float) -> float:
-    """The header holds a float32: 300.3075 Hz comes as 300.307495..."""
-    return float(str(np.float32(sent_hz)))
 
 
 def channels_of_fif(data: bytes) -> list[Channel]:
@@ -360,9 +355,8 @@ class FieldTripSource:
             arrival_s = pylsl.local_clock()
             if n_there < self._n_had:
                 self._restarted()
-            elif n_there > self._n_had:
-                self._take(n_there, arrival_s)
             else:
+                self._take(n_there, arrival_s)
                 self._check_silence("it answers, but has no new samples: start the acquisition again")
         except _Gone as gone:
             if self._stop.is_set():
@@ -400,16 +394,14 @@ class FieldTripSource:
         self._deliver(Pulled(own, stamps_s, arrival_s, self._n_had))
 
     def _oldest(self, n_there: int) -> int:
-        """The number of the oldest sample that the server still holds, found by halving."""
-        gone, held = self._n_had, n_there - 1
+        """The number of the oldest sample that the server still holds, found by halving; ``n_there`` if it has gone."""
+        gone, held = self._n_had, n_there
         while held - gone > 1:
             middle = (gone + held) // 2
             if self._link.samples(middle, 1) is None:
                 gone = middle
             else:
                 held = middle
-        if self._link.samples(held, 1) is None:
-            raise _Gone("it holds none of the samples that it counts")
         return held
 
     # --- silence and restarts ----------------------------------------------------------------------------------------
