@@ -227,13 +227,11 @@ def outlets_listen(addresses: Iterable[str]) -> Finding:
 
 def first_second(stream: str, wait_s: float) -> list[Finding]:
     """The rate, stamps and samples of a stream's first second, as a session judges it that cannot do without it."""
-    from bci.config import parse_config
+    from bci.config import ExpectSection, SessionConfig, StreamSettings
     from bci.live import preflight
 
-    settings = {"stream": {"name": stream, "wait_s": wait_s}, "expect": [{"name": stream}]}
-    import tomlkit
-
-    return preflight(parse_config(tomlkit.dumps(settings), where="bci doctor"))
+    settings = StreamSettings(name=stream, wait_s=wait_s)
+    return preflight(SessionConfig(stream=settings, expect=(ExpectSection(name=stream),)))
 
 
 # --- the decoder and the window --------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bci.__main__ import main
 from bci.errors import ConfigError, SourceError
 from bci.lsl import spec_from_xml, xml_from_spec
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent
@@ -362,3 +363,24 @@ def test_samples_after_silence_go_on_in_the_same_segment():
         events.source.finish()
         assert events.rest()[-1] == Ended(None)
         events.source.close()
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def test_preflight_looks_at_the_first_second_of_the_buffer(capsys):
+    spec = meg_spec(306)
+    with Server(spec, meg_rows(spec, 600), fif=fif_header(spec)) as server:
+        server.play(60)
+        with pytest.raises(SystemExit) as end:
+            main(["run", "--fieldtrip", server.address, "--preflight-only"])
+    assert end.value.code == 0
+    assert f"fieldtrip {server.address}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("other", [("--stream", "eeg"), ("--source-id", "x"), ("--recording", "x.fif")])
+def test_a_buffer_and_another_stream_are_too_much(other, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["run", "--fieldtrip", "localhost:1972", "--preflight-only", *other])
+    assert end.value.code == 2
+    assert "with it goes no stream name, source_id or recording" in capsys.readouterr().err

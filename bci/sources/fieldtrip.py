@@ -128,10 +128,9 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
     SourceError
         It describes samples that cannot be read.
     """
-    from mne_realtime.externals.FieldTrip import numpyType
-
+    types = _protocol().numpyType
     where = f"FieldTrip buffer {address}"
-    kind = numpyType[header.dataType] if header.dataType < len(numpyType) else f"type {header.dataType}"
+    kind = types[header.dataType] if header.dataType < len(types) else f"type {header.dataType}"
     if kind not in _FORMATS:
         raise SourceError(f"{where}: samples of {kind} are not read; have its program send float32")
     if not header.nChannels or not header.fSample > 0:
@@ -188,6 +187,14 @@ def _channel(fields: tuple[Any, ...]) -> Channel:
 # --- the connection --------------------------------------------------------------------------------------------------
 
 
+def _protocol() -> Any:
+    """mne-realtime's module of the protocol; importing it says each time that its other half, for LSL, has moved on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "MNE-realtime is discontinued", FutureWarning)
+        from mne_realtime.externals import FieldTrip
+    return FieldTrip
+
+
 class _BoundedSocket:
     """What mne-realtime's client takes for its socket: every wait has an end, and a peer that has gone is an error."""
 
@@ -223,11 +230,8 @@ class _Link:
     """One connection to a buffer; whatever goes wrong is a `_Gone`."""
 
     def __init__(self, host: str, port: int):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "MNE-realtime is discontinued", FutureWarning)
-            from mne_realtime.externals.FieldTrip import Client
         self.host, self.port = host, port
-        self._client = Client()
+        self._client = _protocol().Client()
         self._socket: _BoundedSocket | None = None
 
     def connect(self, timeout_s: float) -> None:
@@ -237,7 +241,7 @@ class _Link:
             raise _Gone(f"nobody answers ({error.strerror or error})") from None
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = _BoundedSocket(plain)
-        self._client.sock = self._socket  # type: ignore[assignment]
+        self._client.sock = self._socket
         self._client.isConnected = True
 
     def header(self) -> Any:
