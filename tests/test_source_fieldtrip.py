@@ -16,7 +16,8 @@ from bci.errors import ConfigError, SourceError
 from bci.lsl import spec_from_xml, xml_from_spec
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent
 from bci.signal.gaps import GapDetector
-from bci.sources.fieldtrip import arrival_stamps, channels_of_fif, open_source, parse_address
+from bci.sources.fieldtrip import arrival_stamps, open_source, parse_address
+from bci.sources.formats.fif import channels_of_header
 from bci.types import Channel, Chunk, StreamSpec
 from tests.helpers.fieldtrip_server import Server, fif_header, meg_rows, meg_spec
 
@@ -104,7 +105,7 @@ def test_mne_reads_the_same_from_its_own_file(tmp_path):
         channel["loc"][:3] = (0.01 * i + 0.01, 0.02, 0.05)
     path = tmp_path / "info.fif"
     info.save(path, verbose="ERROR")
-    found = channels_of_fif(path.read_bytes())
+    found = channels_of_header(path.read_bytes())
     assert [(c.label, c.type, c.unit) for c in found] == [
         ("MEG 0111", "MAG", "T"), ("MEG 0112", "GRAD", "T/m"), ("EEG 001", "EEG", "V"), ("STI 014", "STIM", ""),
     ]  # fmt: skip
@@ -114,7 +115,7 @@ def test_mne_reads_the_same_from_its_own_file(tmp_path):
 
 @pytest.mark.parametrize("data", [b"", b"\x64", fif_header(meg_spec(6))[:500], b"\xff" * 300, b"\x64\0\0\0" * 99])
 def test_a_damaged_header_chunk_tells_what_is_whole(data):
-    assert all(c.label.startswith("MEG") for c in channels_of_fif(data))
+    assert all(c.label.startswith("MEG") for c in channels_of_header(data))
 
 
 def test_without_that_header_nothing_is_guessed():

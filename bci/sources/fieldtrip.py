@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError, SourceError
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent, SourceEvent
 from bci.signal.montage import same_label
+from bci.sources.formats.fif import channels_of_header
 from bci.sources.lsl_inlet import difference
 from bci.types import DTYPES, Channel, SampleFormat, StreamSpec
 
@@ -43,10 +44,6 @@ _FORMATS: dict[str, SampleFormat] = {  # XDF knows no unsigned numbers: the next
     "int64": "int64", "float32": "float32", "float64": "double64",
 }  # fmt: skip
 _RESOLUTIONS, _NEUROMAG = 3, 8  # header chunks
-_KINDS = {1: "MEG", 2: "EEG", 3: "STIM", 202: "EOG", 301: "REF_MEG", 302: "EMG", 402: "ECG"}  # of FIF
-_FIF_UNITS = {107: "V", 112: "T", 201: "T/m"}
-_FIF_FILE_ID, _FIF_CH_INFO = 100, 203
-_FIF_CH_INFO_FIELDS = "3i2fi12fii16s"
 
 
 class _Gone(Exception):
@@ -61,7 +58,7 @@ def open_source(
     silence_s: float | None = None,
     reconnect_s: float = 30.0,
 ) -> FieldTripSource:
-    """Reach a FieldTrip buffer and read its header; samples flow from ``start`` on, the newest first.
+    """Reach a FieldTrip buffer and read its header; from ``start`` on it gives what is new then.
 
     Parameters
     ----------
@@ -139,7 +136,7 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
     if kind.startswith(("int", "uint")) and len(steps) >= 8 and (steps[: len(steps) // 8 * 8].view("f8") != 1).any():
         raise SourceError(f"{where}: it sends steps of its converter, not values; have its program send float32")
     labels = list(header.labels) or [f"ch{i + 1}" for i in range(header.nChannels)]
-    known = channels_of_fif(header.chunks.get(_NEUROMAG, b""))
+    known = channels_of_header(header.chunks.get(_NEUROMAG, b""))
     named = {same_label(channel.label): channel for channel in known}
     channels = []
     for label in labels:
@@ -152,36 +149,6 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
         hostname=address.rpartition(":")[0], sfreq_hz=float(header.fSample), format=_FORMATS[kind],
         channels=tuple(channels), stamps="arrival",
     )  # fmt: skip
-
-
-def channels_of_fif(data: bytes) -> list[Channel]:
-    """The channels of a FIF measurement header, in either byte order: acquisition writes its own, files are big-endian.
-
-    MNE reads big-endian ones only. The places are those of the sensors, in metres, in the frame of the device.
-    """
-    order = next((o for o in "<>" if data[:4] == struct.pack(f"{o}i", _FIF_FILE_ID)), "")
-    found, at = [], 0
-    while order and at + 16 <= len(data):
-        kind, _, size, _ = struct.unpack_from(f"{order}4i", data, at)  # tag after tag: where the next one lies in the
-        end = at + 16 + size  # file that they come from, means nothing here
-        if kind == _FIF_CH_INFO and size >= struct.calcsize(order + _FIF_CH_INFO_FIELDS) and end <= len(data):
-            found.append(_channel(struct.unpack_from(order + _FIF_CH_INFO_FIELDS, data, at + 16)))
-        if size < 0:
-            break
-        at = end
-    return found
-
-
-def _channel(fields: tuple[Any, ...]) -> Channel:
-    """One FIF channel: number, logical number, kind, range, calibration, coil, 12 of its place, unit, power, name."""
-    unit = "" if fields[2] == 3 or fields[19] else _FIF_UNITS.get(fields[18], "")
-    kind = _KINDS.get(fields[2], "Misc")
-    if kind == "MEG":
-        kind = "GRAD" if unit == "T/m" else "MAG"
-    x, y, z = fields[6:9]
-    placed = kind in ("MAG", "GRAD", "EEG", "REF_MEG") and np.isfinite([x, y, z]).all() and any((x, y, z))
-    label = fields[20].split(b"\0")[0].decode("latin-1").strip()
-    return Channel(label, kind, unit, (x, y, z) if placed else None)
 
 
 # --- the connection --------------------------------------------------------------------------------------------------
