@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "fetch": ("bci.cli.fetch", "Get real recordings from the internet."),
     "train": ("bci.cli.train", "Train a decoder from recordings."),
     "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),
+    "doctor": ("bci.cli.doctor", "Is this machine fit for a session, and what to do where it is not."),
     "bench": ("bci.cli.bench", "Measure latency and throughput on this machine."),
 }
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bci.errors import ConfigError, SourceError
 from bci.ports import Ended, Offset, Pulled, Resumed, Silent, SourceEvent
 from bci.signal.montage import same_label
+from bci.sources.formats.fif import channels_of_header
 from bci.sources.lsl_inlet import difference
 from bci.types import DTYPES, Channel, SampleFormat, StreamSpec
 
@@ -43,10 +44,6 @@ _FORMATS: dict[str, SampleFormat] = {  # XDF knows no unsigned numbers: the next
     "int64": "int64", "float32": "float32", "float64": "double64",
 }  # fmt: skip
 _RESOLUTIONS, _NEUROMAG = 3, 8  # header chunks
-_KINDS = {1: "MEG", 2: "EEG", 3: "STIM", 202: "EOG", 301: "REF_MEG", 302: "EMG", 402: "ECG"}  # of FIF
-_FIF_UNITS = {107: "V", 112: "T", 201: "T/m"}
-_FIF_FILE_ID, _FIF_CH_INFO = 100, 203
-_FIF_CH_INFO_FIELDS = "3i2fi12fii16s"
 
 
 class _Gone(Exception):
@@ -61,7 +58,7 @@ def open_source(
     silence_s: float | None = None,
     reconnect_s: float = 30.0,
 ) -> FieldTripSource:
-    """Reach a FieldTrip buffer and read its header; samples flow from ``start`` on, the newest first.
+    """Reach a FieldTrip buffer and read its header; from ``start`` on it gives what is new then.
 
     Parameters
     ----------
@@ -128,10 +125,9 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
     SourceError
         It describes samples that cannot be read.
     """
-    from mne_realtime.externals.FieldTrip import numpyType
-
+    types = _protocol().numpyType
     where = f"FieldTrip buffer {address}"
-    kind = numpyType[header.dataType] if header.dataType < len(numpyType) else f"type {header.dataType}"
+    kind = types[header.dataType] if header.dataType < len(types) else f"type {header.dataType}"
     if kind not in _FORMATS:
         raise SourceError(f"{where}: samples of {kind} are not read; have its program send float32")
     if not header.nChannels or not header.fSample > 0:
@@ -140,7 +136,7 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
     if kind.startswith(("int", "uint")) and len(steps) >= 8 and (steps[: len(steps) // 8 * 8].view("f8") != 1).any():
         raise SourceError(f"{where}: it sends steps of its converter, not values; have its program send float32")
     labels = list(header.labels) or [f"ch{i + 1}" for i in range(header.nChannels)]
-    known = channels_of_fif(header.chunks.get(_NEUROMAG, b""))
+    known = channels_of_header(header.chunks.get(_NEUROMAG, b""))
     named = {same_label(channel.label): channel for channel in known}
     channels = []
     for label in labels:
@@ -150,47 +146,20 @@ def spec_from_header(header: Any, address: str, type_: str = "") -> StreamSpec:
     is_meg = bool({"MAG", "GRAD"} & {channel.type for channel in channels})
     return StreamSpec(
         name=f"fieldtrip {address}", type=type_ or ("MEG" if is_meg else "EEG"), source_id=f"fieldtrip-{address}",
-        hostname=address.rpartition(":")[0], sfreq_hz=_rate(header.fSample), format=_FORMATS[kind],
+        hostname=address.rpartition(":")[0], sfreq_hz=float(header.fSample), format=_FORMATS[kind],
         channels=tuple(channels), stamps="arrival",
     )  # fmt: skip
 
 
-def _rate(sent_hz: float) -> float:
-    """The header holds a float32: 300.3075 Hz comes as 300.307495..."""
-    return float(str(np.float32(sent_hz)))
-
-
-def channels_of_fif(data: bytes) -> list[Channel]:
-    """The channels of a FIF measurement header, in either byte order: acquisition writes its own, files are big-endian.
-
-    MNE reads big-endian ones only. The places are those of the sensors, in metres, in the frame of the device.
-    """
-    order = next((o for o in "<>" if data[:4] == struct.pack(f"{o}i", _FIF_FILE_ID)), "")
-    found, at = [], 0
-    while order and at + 16 <= len(data):
-        kind, _, size, _ = struct.unpack_from(f"{order}4i", data, at)  # tag after tag: where the next one lies in the
-        end = at + 16 + size  # file that they come from, means nothing here
-        if kind == _FIF_CH_INFO and size >= struct.calcsize(order + _FIF_CH_INFO_FIELDS) and end <= len(data):
-            found.append(_channel(struct.unpack_from(order + _FIF_CH_INFO_FIELDS, data, at + 16)))
-        if size < 0:
-            break
-        at = end
-    return found
-
-
-def _channel(fields: tuple[Any, ...]) -> Channel:
-    """One FIF channel: number, logical number, kind, range, calibration, coil, 12 of its place, unit, power, name."""
-    unit = "" if fields[2] == 3 or fields[19] else _FIF_UNITS.get(fields[18], "")
-    kind = _KINDS.get(fields[2], "Misc")
-    if kind == "MEG":
-        kind = "GRAD" if unit == "T/m" else "MAG"
-    x, y, z = fields[6:9]
-    placed = kind in ("MAG", "GRAD", "EEG", "REF_MEG") and np.isfinite([x, y, z]).all() and any((x, y, z))
-    label = fields[20].split(b"\0")[0].decode("latin-1").strip()
-    return Channel(label, kind, unit, (x, y, z) if placed else None)
-
-
 # --- the connection --------------------------------------------------------------------------------------------------
+
+
+def _protocol() -> Any:
+    """mne-realtime's module of the protocol; importing it says each time that its other half, for LSL, has moved on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "MNE-realtime is discontinued", FutureWarning)
+        from mne_realtime.externals import FieldTrip
+    return FieldTrip
 
 
 class _BoundedSocket:
@@ -228,11 +197,8 @@ class _Link:
     """One connection to a buffer; whatever goes wrong is a `_Gone`."""
 
     def __init__(self, host: str, port: int):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "MNE-realtime is discontinued", FutureWarning)
-            from mne_realtime.externals.FieldTrip import Client
         self.host, self.port = host, port
-        self._client = Client()
+        self._client = _protocol().Client()
         self._socket: _BoundedSocket | None = None
 
     def connect(self, timeout_s: float) -> None:
@@ -242,7 +208,7 @@ class _Link:
             raise _Gone(f"nobody answers ({error.strerror or error})") from None
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = _BoundedSocket(plain)
-        self._client.sock = self._socket  # type: ignore[assignment]
+        self._client.sock = self._socket
         self._client.isConnected = True
 
     def header(self) -> Any:
@@ -360,9 +326,8 @@ class FieldTripSource:
             arrival_s = pylsl.local_clock()
             if n_there < self._n_had:
                 self._restarted()
-            elif n_there > self._n_had:
-                self._take(n_there, arrival_s)
             else:
+                self._take(n_there, arrival_s)
                 self._check_silence("it answers, but has no new samples: start the acquisition again")
         except _Gone as gone:
             if self._stop.is_set():
@@ -400,16 +365,14 @@ class FieldTripSource:
         self._deliver(Pulled(own, stamps_s, arrival_s, self._n_had))
 
     def _oldest(self, n_there: int) -> int:
-        """The number of the oldest sample that the server still holds, found by halving."""
-        gone, held = self._n_had, n_there - 1
+        """The number of the oldest sample that the server still holds, found by halving; ``n_there`` if it has gone."""
+        gone, held = self._n_had, n_there
         while held - gone > 1:
             middle = (gone + held) // 2
             if self._link.samples(middle, 1) is None:
                 gone = middle
             else:
                 held = middle
-        if self._link.samples(held, 1) is None:
-            raise _Gone("it holds none of the samples that it counts")
         return held
 
     # --- silence and restarts ----------------------------------------------------------------------------------------

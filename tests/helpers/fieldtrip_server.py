@@ -76,6 +76,7 @@ class Server:
         self.n = 0  # samples put
         self.die_in_answer = False  # of the next GET_DAT: half of it, then nothing
         self.hang_in_answer = False  # the same, but the connection stays
+        self.has_stopped_short = threading.Event()  # one of the two has happened
         self.raw_answer: bytes | None = None  # instead of any answer
         self.n_requests = 0
         self.has_header = has_header
@@ -177,6 +178,7 @@ class Server:
                 message = struct.pack("=HHI", 1, code, len(answer)) + answer
                 if command == 0x202 and (self.die_in_answer or self.hang_in_answer):
                     connection.sendall(message[: len(message) // 2])
+                    self.has_stopped_short.set()
                     if self.hang_in_answer:
                         continue
                     self._is_closing = True

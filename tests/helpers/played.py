@@ -52,15 +52,17 @@ def noise_model(
     sfreq_hz: float,
     hop: int,
     preprocessing: dict[str, Any],
+    unit: str = "uV",
 ) -> Path:
     """A model for all channels of a stream: what it says is worthless, but every bit of it depends on the signal."""
     family, channels, classes = load_class(decoder), spec.labels, tuple(labels.values())
-    request = Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, classes=classes, window_s=1.0, unit="uV")
+    request = Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, classes=classes, window_s=1.0, unit=unit)
     design = family.design(request)
     n = (design.receptive_field or int(sfreq_hz)) + 5 * hop
-    x = np.random.default_rng(1).normal(0, 10, (24, len(channels), n // hop * hop)).astype(np.float32)
+    size = {"uV": 10, "T": 3e-13}[unit]
+    x = np.random.default_rng(1).normal(0, size, (24, len(channels), n // hop * hop)).astype(np.float32)
     fitted = family.fit(design, x, np.arange(24) % 2, seed=1)
-    how = {"channels": channels, "sfreq_hz": sfreq_hz, "hop": hop, **preprocessing}
+    how = {"channels": channels, "sfreq_hz": sfreq_hz, "hop": hop, "unit": unit, **preprocessing}
     save_model(folder, design, fitted, how, {"labels": labels, "decide_at_s": 2.0}, "# fitted to noise\n")
     return folder
 
