@@ -352,9 +352,22 @@ def test_silence_is_said_once_and_ends():
         events.source.close()
 
 
+def test_a_server_that_hangs_is_silent_long_before_it_counts_as_gone(monkeypatch):
+    monkeypatch.setattr("bci.sources.fieldtrip.ANSWER_S", 600.0)
+    with Server(SMALL, numbered()) as server:
+        events = started(server, silence_s=0.2)
+        server.put(20)
+        events.samples(20)
+        server.hang_in_answer = True
+        server.put(20)
+        events.next(Silent)  # it comes while the answer is still waited for
+        events.source._link.abort()
+        events.source.close()
+
+
 def test_samples_after_silence_go_on_in_the_same_segment():
     with Server(SMALL, numbered()) as server:
-        events = started(server, silence_s=0.1)
+        events = started(server, silence_s=1.0)
         server.put(20)
         events.samples(20)
         events.next(Silent)

@@ -33,6 +33,7 @@ from bci.types import DTYPES, Channel, SampleFormat, StreamSpec
 PORT = 1972
 TICK_S = 0.1  # the longest that the server is asked to wait
 ANSWER_S = 3.0  # beyond that, an answer that is not whole is none
+LOOK_S = 0.05  # how often silence is looked for while an answer is waited for
 AGAIN_S = 0.25  # between tries to reach a server
 QUIET_S = 0.25  # shortest silence that counts, as of an LSL stream
 UNMEASURED_S = 1.0
@@ -163,10 +164,13 @@ def _protocol() -> Any:
 
 
 class _BoundedSocket:
-    """What mne-realtime's client takes for its socket: every wait has an end, and a peer that has gone is an error."""
+    """What mne-realtime's client takes for its socket: every wait has an end, and a peer that has gone is an error.
 
-    def __init__(self, plain: socket.socket):
-        self._plain = plain
+    ``look`` is called every 50 ms while an answer does not come: a server that hangs is silent long before it is gone.
+    """
+
+    def __init__(self, plain: socket.socket, look: Callable[[], None]):
+        self._plain, self._look = plain, look
         self.until_s = 0.0
 
     def send(self, data: bytes) -> int:
@@ -174,15 +178,21 @@ class _BoundedSocket:
         return self._plain.send(data)
 
     def recv(self, n: int) -> bytes:
-        self._limit()
-        if not (data := self._plain.recv(min(n, 1 << 20))):
-            raise _Gone("it closed the connection in the middle of an answer")
-        return data
+        while True:
+            self._limit()
+            try:
+                data = self._plain.recv(min(n, 1 << 20))
+            except TimeoutError:
+                self._look()
+                continue
+            if not data:
+                raise _Gone("it closed the connection in the middle of an answer")
+            return data
 
     def _limit(self) -> None:
         if (rest_s := self.until_s - pylsl.local_clock()) <= 0:
             raise TimeoutError
-        self._plain.settimeout(rest_s)
+        self._plain.settimeout(min(rest_s, LOOK_S))
 
     def close(self) -> None:
         self._plain.close()
@@ -200,6 +210,7 @@ class _Link:
         self.host, self.port = host, port
         self._client = _protocol().Client()
         self._socket: _BoundedSocket | None = None
+        self.look: Callable[[], None] = lambda: None  # for whoever waits for an answer
 
     def connect(self, timeout_s: float) -> None:
         try:
@@ -207,7 +218,7 @@ class _Link:
         except OSError as error:
             raise _Gone(f"nobody answers ({error.strerror or error})") from None
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = _BoundedSocket(plain)
+        self._socket = _BoundedSocket(plain, lambda: self.look())
         self._client.sock = self._socket
         self._client.isConnected = True
 
@@ -279,7 +290,8 @@ class FieldTripSource:
 
     def start(self, deliver: Callable[[SourceEvent], None]) -> None:
         """Deliver from now on, from a thread of the source's own."""
-        self._deliver = deliver
+        self._deliver, self._last_s = deliver, pylsl.local_clock()
+        self._link.look = self._look
         self._thread = threading.Thread(target=self._acquire, name="fieldtrip", daemon=True)
         self._thread.start()
 
@@ -300,7 +312,6 @@ class FieldTripSource:
     def _acquire(self) -> None:
         error: Exception | None = None
         try:
-            self._last_s = pylsl.local_clock()
             self._deliver(Offset(self._last_s, 0.0, 0.0))  # arrival times are of our own clock
             self._read_until_end()
         except SourceError as problem:
@@ -389,11 +400,13 @@ class FieldTripSource:
         return max(QUIET_S, 3 * sorted(self._intervals_s)[3 * len(self._intervals_s) // 4])
 
     def _check_silence(self, why: str) -> None:
-        silent_s = pylsl.local_clock() - self._last_s
-        if silent_s >= self._silence_now_s():
-            self._fall_silent()
-        if silent_s > self._reconnect_s:
+        self._look()
+        if pylsl.local_clock() - self._last_s > self._reconnect_s:
             raise SourceError(f"{self._name}: no samples for {self._reconnect_s:g} s; {why}")
+
+    def _look(self) -> None:
+        if pylsl.local_clock() - self._last_s >= self._silence_now_s():
+            self._fall_silent()
 
     def _fall_silent(self) -> None:
         if not self._is_silent:
