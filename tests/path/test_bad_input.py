@@ -16,6 +16,7 @@ import pytest
 
 from bci.__main__ import main
 from bci.types import Channel, Command, Flag, RecordedStream, StreamSpec
+from decoders import DECODERS
 from tests.helpers.fault_sender import CHUNK, LABELS, SFREQ_HZ, fitted_model, wave
 from tests.helpers.outlets import Outlet
 from tests.helpers.played import play, write_xdf
@@ -296,7 +297,7 @@ def test_no_such_model(bci, cued, tmp_path):
             "(leave one out for a high-pass or low-pass)",
         ),
         (("--notch", 200), 2, "notch_hz = 200: at 250 Hz it must lie between 2 and 125"),
-        (("--decoder", "oracle"), 2, "no decoder 'oracle'; there are bandpower, eegnet, riemann"),
+        (("--decoder", "oracle"), 2, f"no decoder 'oracle'; there are {', '.join(sorted(DECODERS))}"),
         (("--labels", "=left"), 2, "--labels '=left': write MARKER=CLASS, such as T1=left"),
         (("--channels", "Cz"), 1, "stream 'signal' does not fit the model: channels Cz are missing; "
                                   "there are n, L, R, ref"),
