@@ -297,14 +297,13 @@ def card(trained: Trained) -> str:
         f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
         for f in info["trained_on"]
     )
-    low_hz, high_hz = pre.bandpass_hz or (None, None)
     band = "–".join("" if edge is None else f"{edge:g}" for edge in pre.bandpass_hz) if pre.bandpass_hz else "all"
     return f"""# {spec.name}: {" / ".join(spec.classes)}
 
 | | |
 |---|---|
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
-| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band} Hz, reference {pre.reference} |
+| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
