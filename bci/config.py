@@ -57,6 +57,11 @@ class StreamSettings(Section):
     counter_channel: str = Field(default="", description="label of a channel that counts samples")
     counter_modulo: Annotated[int, Field(ge=2)] | None = Field(default=None, description="where it wraps to 0")
 
+    @property
+    def is_lsl(self) -> bool:
+        """Whether the signal is an LSL stream, which others can read as well."""
+        return not (self.recording or self.fieldtrip)
+
 
 class ModelSettings(Section):
     """The model folder, and what it is expected to be."""

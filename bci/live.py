@@ -27,11 +27,13 @@ from bci.config import ExpectSection, SessionConfig, to_toml
 from bci.control.gate import with_threshold
 from bci.devices import make_device
 from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
+from bci.host.attendance import Attendance
 from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest, gap_detector
 from bci.host.inbox import Inbox
+from bci.host.share import Shared
 from bci.offline.stream import with_labels, with_unit
 from bci.ports import Pulled, Source
 from bci.preflight import LOOK_S, Finding, FirstLook, fits, mismatches, remarks
@@ -60,12 +62,15 @@ def run_live(
     session_dir: str | None = None,
     resume: bool = False,
     quiet: bool = True,
+    share: str = "",
     on_stop: Callable[[Callable[[str], None]], None] | None = None,
 ) -> LiveResult:
     """Run one session to its end.
 
     Parameters
     ----------
+    share
+        Open LSL outlets of what the session says of itself, for a window or viewers, as this group.
     on_stop
         Called once with the function that ends the session in order, for signal handlers.
 
@@ -106,8 +111,9 @@ def run_live(
         stopwatch = Stopwatch(now_s)
         session = build_session(config, spec, pipelines, model.hash, mark=stopwatch.mark)
         scorer = Scorer.of(model, spec.sfreq_hz)
+        books = Shared(recorder, share, raw=not config.stream.is_lsl) if share else recorder
         engine = Engine(
-            session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
+            session, pipelines, sources, detectors, books, devices, inbox, scorer, stopwatch, now_s,
             metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
             first_look=first_look(config, sources), findings=findings,
         )  # fmt: skip
@@ -345,6 +351,8 @@ class ControlHandler:
     def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, fit: Callable[[Model], HopModel]):
         self._engine, self._inbox, self._folder, self._fit = engine, inbox, folder, fit
         self._swap_error = ""
+        self._windows = Attendance()
+        engine.absent = self._windows.absent
 
     def serve(self) -> ControlServer:
         """Listen on the control socket."""
@@ -360,6 +368,10 @@ class ControlHandler:
             for key, default in (("action", ""), ("value", ""), ("by", "control socket"))
         )
         try:
+            if action in ("attach", "detach", "alive"):
+                return self._attend(action, by)
+            if action not in ("status", "note"):
+                self._windows.check(by)
             if action == "swap":
                 self._swap_error = ""
                 threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
@@ -373,6 +385,15 @@ class ControlHandler:
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
         except (CheckpointError, RolandicError, ValueError) as error:
             return {"ok": False, "error": str(error)}
+        return {"ok": True}
+
+    def _attend(self, action: str, name: str) -> dict[str, Any]:
+        if action == "attach":
+            self._windows.attach(name, self._engine.now_s())
+        elif action == "alive":
+            self._windows.alive(name, self._engine.now_s())
+        else:
+            self._windows.detach(name)
         return {"ok": True}
 
     def _status(self) -> dict[str, Any]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
-from collections.abc import Callable
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
@@ -49,6 +54,8 @@ from bci.errors import ConfigError
 @click.option("--arm", is_flag=True, help="Arm once predictions can be trusted.")
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
 @click.option("--subject", metavar="ID", help="Whose session it is.")
+@click.option("--share", is_flag=True, help="Let viewers read the session over LSL (anyone on the network can).")
+@click.option("--window", is_flag=True, help="Show the session in a window of its own process.")
 @click.option("--resume", is_flag=True, help="Go on in the same folder after a crash, disarmed.")
 @click.option("--preflight-only", is_flag=True, help="Only look at the streams, for their first second, and say it.")
 @click.option("--seconds", type=float, metavar="S", help="End after this long.")
@@ -75,15 +82,20 @@ def command(**options: Any) -> None:
         emit({"findings": lines}, "\n".join(map(str, findings)), options["json_path"], options["quiet"])
         raise SystemExit(any(f.level == "fail" for f in findings))
 
-    result = run_live(
-        config,
-        arm=options["arm"],
-        seconds=options["seconds"],
-        session_dir=options["session_dir"],
-        resume=options["resume"],
-        quiet=options["quiet"] or options["json_path"] == "-",
-        on_stop=stop_on_signals,
-    )
+    group = f"session-{uuid.uuid4().hex[:12]}" if options["share"] or options["window"] else ""
+    with contextlib.ExitStack() as stack:
+        if options["window"]:
+            stack.enter_context(_window(group))
+        result = run_live(
+            config,
+            arm=options["arm"],
+            seconds=options["seconds"],
+            session_dir=options["session_dir"],
+            resume=options["resume"],
+            quiet=options["quiet"] or options["json_path"] == "-",
+            share=group,
+            on_stop=stop_on_signals,
+        )
     emit(result.report, result.text, options["json_path"], options["quiet"])
     if result.error is not None:
         raise result.error
@@ -126,6 +138,14 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     if s.fieldtrip and (s.recording or s.name or s.source_id):
         raise ConfigError(f"stream.fieldtrip = {s.fieldtrip!r}: with it goes no stream name, source_id or recording")
     return config
+
+
+@contextlib.contextmanager
+def _window(group: str) -> Iterator[None]:
+    """A window that shows and controls this session; it stays open when the session has ended, until it is closed."""
+    arguments = [sys.executable, "-m", "bci.gui", "--group", group, "--pid", str(os.getpid())]
+    subprocess.Popen(arguments, stdin=subprocess.DEVNULL, start_new_session=True)
+    yield
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:

@@ -116,6 +116,8 @@ class Engine:
         self._newest_s = float("-inf")  # stamp of the newest sample that was decided on
         self._device_trouble = self._recorder_trouble = ""
         self._arm_id = 0
+        self._armed_by = ""
+        self.absent: Callable[[str, float], str] = lambda by, now_s: ""  # why who armed cannot be trusted to watch
         self._detectors = list(detectors)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -267,6 +269,7 @@ class Engine:
             return
         if isinstance(event, Control) and event.action in ("arm", "disarm", "stopped", "reset"):
             self._wants_arm = False  # what people and the device host say later outweighs --arm at the start
+            self._armed_by = event.by if event.action == "arm" else ""
         self.books.event(event)
         for output in self.session.receive(event):
             self._carry_out(output)
@@ -333,6 +336,8 @@ class Engine:
             self._trouble("recorder", "bad" if trouble else "ok", trouble)
         if trouble:
             self.recorder.restart()  # only if it has died, and at most once a second; the queue is kept
+        if self._armed_by and self.session.gate.is_armed and (why := self.absent(self._armed_by, now_s)):
+            self._issue(Control("disarm", value=why, by="engine"))
         if now_s - self._last_tick_s >= TICK_S:
             self._last_tick_s = now_s
             if now_s - self.stopwatch.gated_s >= 2 * TICK_S:
