@@ -111,7 +111,9 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
         "notch_hz": pre.get("notch_hz"),
         "notch_harmonics": pre.get("notch_harmonics"),
         "clip": pre.get("clip"),
-        "window_s": window_s,
+        "window_s": window_s if spec.epoch is None else None,
+        "epoch_s": None if spec.epoch is None else [edge / spec.sfreq_hz for edge in spec.epoch],
+        "decide_at_s": model.info.get("decide_at_s") if spec.epoch is None else None,
         "hop_s": spec.hop / spec.sfreq_hz,
     }
     for key, is_value in actual.items():

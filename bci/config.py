@@ -72,6 +72,8 @@ class ModelSettings(Section):
     notch_harmonics: Annotated[int, Field(ge=1)] | None = None
     clip: Positive | None = None
     window_s: Positive | None = None
+    epoch_s: tuple[float, float] | None = Field(default=None, description="of a model that answers markers")
+    decide_at_s: Positive | None = Field(default=None, description="from the cue to the decision of a trial")
     hop_s: Positive | None = None
     lock_to: tuple[str, ...] = Field(
         default=(), description='more markers that an epoch model answers, beside those it was trained with; "*": all'

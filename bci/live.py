@@ -87,6 +87,8 @@ def run_live(
     sources, findings = open_sources(config)
     recorder = devices = control = None
     try:
+        if wrong := [f.text for f in findings if f.level == "fail"]:
+            raise SourceError("; ".join(wrong))
         spec = primary_spec(config, sources)
         pipeline = fit_to_stream(model, spec, config)
         hop_s = model.spec.hop / model.spec.sfreq_hz
@@ -203,7 +205,12 @@ def preflight(config: SessionConfig) -> list[Finding]:
     inbox, look = Inbox(), first_look(config, sources)
     try:
         if config.model.path:
-            fit_to_stream(load(config.model.path), primary_spec(config, sources), config)
+            try:
+                fit_to_stream(load(config.model.path), primary_spec(config, sources), config)
+            except RolandicError as error:
+                findings.append(Finding("fail", sources[0].spec.name, str(error)))
+        if any(f.level == "fail" for f in findings):
+            return findings
         for number, source in enumerate(sources):
             source.start(lambda event, number=number: inbox.put((number, event)))
         until_s = time.monotonic() + LOOK_S + config.stream.wait_s
@@ -211,8 +218,6 @@ def preflight(config: SessionConfig) -> list[Finding]:
             for number, event in inbox.take(0.1):
                 if isinstance(event, Pulled) and not isinstance(event.samples, list):
                     findings += look.take(number, event.samples, event.stamps_s)
-    except RolandicError as error:
-        findings.append(Finding("fail", sources[0].spec.name, str(error)))
     finally:
         inbox.close()
         for source in sources:
@@ -234,10 +239,13 @@ def first_look(config: SessionConfig, sources: Sequence[Source]) -> FirstLook:
 def open_sources(config: SessionConfig) -> tuple[list[Source], list[Finding]]:
     """The primary stream first, then its markers and what else was asked for or is expected; and what was noticed.
 
+    A finding ``fail`` is of a stream that the session cannot do without: it is missing, or not as ``session.toml``
+    expects.
+
     Raises
     ------
     SourceError
-        A stream that the session needs is not there, or is not what ``session.toml`` expects.
+        The primary stream, or one that was named, is not there.
     """
     sources = list(_open_recording(config)) if config.stream.recording else _open_live(config)
     findings: list[Finding] = []
@@ -260,26 +268,32 @@ def open_sources(config: SessionConfig) -> tuple[list[Source], list[Finding]]:
 
 
 def _open_expected(expected: ExpectSection, config: SessionConfig, sources: list[Source]) -> list[Finding]:
-    """Add an expected stream to the sources; where it is missing, refuse or say so."""
+    """Add an expected stream to the sources; where it is missing, say so."""
     from bci.sources.lsl import open_source
 
     asked = (expected.name, expected.type, expected.source_id)
-    s = config.stream
+    who, s = " ".join(filter(None, asked)), config.stream
     try:
         if s.recording:
-            raise SourceError(f"{s.recording} holds no stream with {' '.join(filter(None, asked))}")
+            raise SourceError(f"{s.recording} holds no stream with {who}")
+        if s.fieldtrip and expected.type and not (expected.name or expected.source_id):
+            raise SourceError(
+                f"the FieldTrip buffer is of type {sources[0].spec.type}, {expected.type} is expected: where its "
+                "header tells no types, say it by type under [stream], or --type"
+            )
         sources.append(open_source(*asked, wait_s=s.wait_s, silence_s=s.silence_s, reconnect_s=s.reconnect_s))
     except SourceError as error:
         if expected.need == "critical":
-            raise
-        return [Finding("warn", " ".join(filter(None, asked)), f"optional, and not there: {error}")]
+            return [Finding("fail", who, str(error))]
+        return [Finding("warn", who, f"optional, and not there: {error}")]
     return []
 
 
 def _compared(expected: ExpectSection, spec: StreamSpec) -> list[Finding]:
     problems = mismatches(expected, spec)
     if problems and expected.need == "critical":
-        raise SourceError(f"stream {spec.name!r} is not as session.toml expects: {'; '.join(problems)}")
+        text = f"stream {spec.name!r} is not as session.toml expects: {'; '.join(problems)}"
+        return [Finding("fail", spec.name, text)]
     return [Finding("warn", spec.name, text) for text in problems]
 
 

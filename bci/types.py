@@ -83,6 +83,9 @@ class RecordedStream:
         return self.samples if isinstance(self.samples, list) else [number_label(row[0]) for row in self.samples]
 
 
+BRAIN = ("EEG", "MAG", "GRAD", "MEG")  # types of channels that decoders read
+
+
 def number_label(value: Any) -> str:
     """How a numeric marker is called: a whole number without a point, whatever type carried it."""
     return str(int(value)) if float(value).is_integer() else str(value)

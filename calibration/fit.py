@@ -82,6 +82,10 @@ def calibrate(
         "chance": chance,
         "chance_band": list(stats.chance_band(len(said), chance)),
         "kappa": stats.kappa(trials.y, said),
+        "auc": stats.auc(trials.y == 1, p[:, 1]) if len(spec.classes) == 2 else None,
+        "auc_band": list(stats.auc_band(int(trials.y.sum()), int((trials.y == 0).sum())))
+        if len(spec.classes) == 2
+        else None,
         "n_trials": len(said),
         "temperature": t,
         "split": split,

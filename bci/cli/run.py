@@ -40,6 +40,7 @@ from bci.errors import ConfigError
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
+@click.option("--rest", metavar="CLASS", help="A class that never commands, such as nontarget.")
 @click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
 @click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
 @click.option("--refractory", "refractory_s", type=float, metavar="S", help="Least time between commands (default 1).")
@@ -110,7 +111,7 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
         "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
-        "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
+        "gate": {key: options[key] for key in ("rest", "threshold", "dwell_s", "refractory_s")},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},
     }

@@ -20,6 +20,7 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     config = read_config(path)
     model, stream = config.model, config.stream
     named = {"bandpass_hz": "bandpass", "notch_hz": "notch", "window_s": "window", "hop_s": "hop"}
+    named |= {"epoch_s": "epoch", "decide_at_s": "decide_at"}
     settings = {named.get(key, key): value for key, value in model.model_dump(exclude={"path"}).items()}
     if model.bipolar_pairs:  # they are the reference
         settings |= {"bipolar": ["-".join(pair) for pair in model.bipolar_pairs], "reference": None}
@@ -172,11 +173,14 @@ def command(
         "held_out": scores,
     }
     low, high = scores["chance_band"]
+    auc = ""
+    if scores["auc"] is not None:
+        auc = "; AUC {:.3f}, by chance {:.2f}-{:.2f}".format(scores["auc"], *scores["auc_band"])
     text = (
         f"{decoder}: {result['n_trials']} trials ({result['n_left_out']} left out), "
         f"{len(trained.spec.channels)} channels\n"
         f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
-        f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}\n"
+        f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}{auc}\n"
         f"model {out} ({digest[:12]})"
     )
     emit(result, text, json_path, quiet)

@@ -21,14 +21,13 @@ from bci.session import Session
 from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.montage import Reference
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
-from bci.types import Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
+from bci.types import BRAIN, Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
 from calibration.fit import calibrate
 from calibration.trials import Cue, HopRun, collect_epochs, cut_trials
 from decoders import load_class
 from decoders.checkpoint import save_model
 from decoders.spec import DecoderError, DecoderSpec, Fitted, Request
 
-BRAIN = ("EEG", "MAG", "GRAD", "MEG")
 _UNTRUSTED = Flag.PRIMING | Flag.FILLED | Flag.NONFINITE
 
 

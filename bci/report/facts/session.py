@@ -26,7 +26,6 @@ from bci.report.facts.streams import gaps, streams
 from bci.report.facts.verdicts import verdicts
 from bci.scoring import Scorer, join
 from bci.types import Health
-from calibration import stats
 
 FORMAT = 1
 BINS_PER_DECADE = 12
@@ -192,26 +191,11 @@ def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, A
 
 
 def _score(scorers: list[Scorer]) -> dict[str, Any]:
-    """Of all runs together, if they had the same classes; else of the last.
-
-    ``score`` is what better than chance is judged by, with its chance and the band of guessing: accuracy; of a model
-    that answers markers of two classes, which are seldom equally many, the AUC.
-    """
+    """Of all runs together, if they had the same classes; else of the last."""
     alike = [s for s in scorers if s.classes == scorers[-1].classes]
     total = join(alike)
-    summary = total.summary()
-    decided = [t.label for t in total.trials if t.p]
-    score = None
-    if summary["auc"] is not None and total.is_epoch_model:
-        n = decided.count(total.classes[1])
-        band = list(stats.auc_band(n, len(decided) - n))
-        score = {"kind": "AUC", "value": summary["auc"], "chance": 0.5, "band": band}
-    elif summary["n_trials"]:
-        value, chance, band = (summary[key] for key in ("accuracy", "chance", "chance_band"))
-        score = {"kind": "accuracy", "value": value, "chance": chance, "band": band}
     return {
-        **summary,
-        "score": score,
+        **total.summary(),
         "is_epoch_model": total.is_epoch_model,
         "is_scored_whole": len(alike) == len(scorers),
     }
