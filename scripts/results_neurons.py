@@ -24,6 +24,7 @@ from decoders.training.regression import correlation, r_squared
 
 N_FOLDS = 5
 STRETCH = 16  # hops of a training example
+NETWORK_S = 1.6  # the shortest window that every network has room in
 CLASSICAL = ("ridge", "kalman")
 
 
@@ -59,7 +60,8 @@ def scored(name: str, rates: NDArray, wanted: NDArray, sfreq_hz: float, window_s
         rest = fold != k
         mean, scale = rates[rest].mean(axis=0), np.maximum(rates[rest].std(axis=0), 1e-9)
         signal = ((rates - mean) / scale).astype(np.float32)
-        said = run(*fit(name, signal, wanted, rest, sfreq_hz, window_s, seed), signal)
+        memory_s = window_s if name in CLASSICAL else max(window_s, NETWORK_S)
+        said = run(*fit(name, signal, wanted, rest, sfreq_hz, memory_s, seed), signal)
         r2.append(r_squared(wanted[~rest], said[~rest]))
         r.append(correlation(wanted[~rest], said[~rest]))
     return np.array(r2), np.array(r)

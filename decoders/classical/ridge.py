@@ -50,7 +50,7 @@ class Ridge:
         scale[scale <= 1e-12 * scale.max(initial=1.0)] = np.inf  # what never changes says nothing
         folds = KFold(min(N_FOLDS, len(features)))
         model = RidgeCV(PENALTIES, cv=folds).fit((features - mean) / scale, targets)
-        coef = np.reshape(model.coef_, (spec.n_outputs, -1)).T / scale[:, None]
+        coef = np.asarray(model.coef_, np.float64).reshape(spec.n_outputs, -1).T / scale[:, None]
         intercept = np.ravel(model.intercept_) - mean @ coef
         weights = {"coef": coef.reshape(-1, len(spec.channels), spec.n_outputs), "intercept": intercept}
         return Fitted(weights, {"temperature": np.ones(1)})
