@@ -134,6 +134,8 @@ class Scorer:
             trial.p = self._last.p
 
     def _command(self, command: Command) -> None:
+        if command.velocity is not None:  # no decision
+            return
         self.n_commands += 1
         if self._cued is None or command.name != self._cued.label:
             self.n_false_commands += 1

@@ -26,6 +26,7 @@ from bci.scoring import Scorer
 from bci.session import HopModel, Session, check_swap
 from bci.signal.gaps import GapDetector
 from bci.types import (
+    Acknowledged,
     Chunk,
     ClockOffset,
     Command,
@@ -322,6 +323,8 @@ class Engine:
             if isinstance(message, Receipt):
                 self.books.commands.append(message)
                 self.scorer.receipt(message)
+            elif isinstance(message, Acknowledged):
+                self.books.commands.append(message)
             else:
                 self._device_host_changed(message)
         if (trouble := self.devices.trouble) != self._device_trouble:
@@ -399,6 +402,8 @@ class Engine:
             if isinstance(report, Receipt):
                 self.books.commands.append(report)
                 self.scorer.receipt(report)
+            elif isinstance(report, Acknowledged):
+                self.books.commands.append(report)
             else:
                 self.books.health.append(report)
         self._issue(Control("end", value=self.ended_because, by="engine"))  # replay knows by it that nothing is cut
