@@ -64,6 +64,9 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_mode
         max_age_s=g.max_age_s,
         max_hole_s=math.inf if is_epoch_model else None,
         ttl_ms=g.ttl_ms,
+        resume_s=g.resume_s,
+        lost_s=g.lost_s,
+        idle_disarm_s=g.idle_disarm_s,
     )
 
 
@@ -102,8 +105,11 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
         "decoder": spec.name,
         "channels": list(pre["channels"]),
         "reference": pre.get("reference", "none"),
+        "bipolar_pairs": [tuple(pair) for pair in pre.get("bipolar_pairs", ())],
         "bandpass_hz": pre.get("bandpass_hz"),
+        "filter_order": pre.get("filter_order"),
         "notch_hz": pre.get("notch_hz"),
+        "notch_harmonics": pre.get("notch_harmonics"),
         "clip": pre.get("clip"),
         "window_s": window_s,
         "hop_s": spec.hop / spec.sfreq_hz,

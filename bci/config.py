@@ -19,6 +19,12 @@ from bci.types import StreamSpec
 
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
+# TOML has no word for nothing: "-" leaves an edge of a band out
+Edge = Annotated[
+    Positive | None,
+    pydantic.BeforeValidator(lambda edge: None if edge == "-" else edge),
+    pydantic.PlainSerializer(lambda edge: "-" if edge is None else edge),
+]
 
 
 class Section(pydantic.BaseModel):
@@ -58,9 +64,12 @@ class ModelSettings(Section):
     path: str = ""
     decoder: str | None = None
     channels: tuple[str, ...] | None = None
-    reference: str | None = None
-    bandpass_hz: tuple[float, float] | None = None
+    reference: Literal["none", "average", "laplacian", "bipolar"] | None = None
+    bipolar_pairs: tuple[tuple[str, str], ...] | None = None
+    bandpass_hz: tuple[Edge, Edge] | None = Field(default=None, description='"-" for an edge that is not there')
+    filter_order: Annotated[int, Field(ge=1)] | None = None
     notch_hz: Positive | None = None
+    notch_harmonics: Annotated[int, Field(ge=1)] | None = None
     clip: Positive | None = None
     window_s: Positive | None = None
     hop_s: Positive | None = None
@@ -83,6 +92,9 @@ class GateSection(Section):
     max_age_s: Positive = 0.5
     ttl_ms: Positive = 300.0
     rest: str | None = Field(default=None, description="class that never commands")
+    resume_s: Annotated[float, Field(ge=0)] = Field(default=2.0, description="good health before it goes on")
+    lost_s: Positive = Field(default=2.0, description="trouble for longer than this disarms")
+    idle_disarm_s: Positive = Field(default=600.0, description="so long without a command disarms")
 
 
 class DeviceSection(Section):
@@ -176,6 +188,8 @@ def _line(error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown key {key} = {error['input']!r}; allowed in this section: {', '.join(_keys(error['loc'][:-1]))}"
+    if error["type"] in ("model_type", "model_attributes_type"):
+        return f"{key} = {error['input']!r}: it is a section; write [{key}] with {', '.join(_keys(error['loc']))}"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key} = {error['input']!r}: {message[:1].lower() + message[1:]}" if key else message
 

@@ -80,7 +80,12 @@ class RecordedStream:
     @property
     def marker_labels(self) -> list[str]:
         """Of a marker stream: what each marker says, the number of its first channel where it is numeric."""
-        return self.samples if isinstance(self.samples, list) else [str(row[0]) for row in self.samples]
+        return self.samples if isinstance(self.samples, list) else [number_label(row[0]) for row in self.samples]
+
+
+def number_label(value: Any) -> str:
+    """How a numeric marker is called: a whole number without a point, whatever type carried it."""
+    return str(int(value)) if float(value).is_integer() else str(value)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,18 +33,18 @@ def check_decoder(factory: Factory) -> None:
 def check_shapes(factory: Factory) -> None:
     """``step`` gives (batch, classes), ``forward`` (batch, n, classes), finite; state is a flat tuple by batch."""
     box = _Box(factory)
-    n_classes = len(box.spec.classes)
+    n_outputs = box.spec.n_outputs
     for batch in (1, 3):
         x = box.signal(4, batch)
         state = box.decoder.initial_state(batch)
         need(isinstance(state, tuple), f"initial_state gives {type(state).__name__}, a flat tuple is needed")
         need(all(part.shape[0] == batch for part in state), f"a part of the state does not have batch {batch} first")
         logits, after = box.step(x[:, :, : box.spec.hop], state)
-        need(logits.shape == (batch, n_classes), f"step gives {logits.shape}, not {(batch, n_classes)}")
+        need(logits.shape == (batch, n_outputs), f"step gives {logits.shape}, not {(batch, n_outputs)}")
         same = [(a.shape, a.dtype) for a in after] == [(b.shape, b.dtype) for b in state]
         need(same, "step changes the shapes or types of the state")
         logits, _ = box.forward(x, state)
-        need(logits.shape == (batch, 4, n_classes), f"forward gives {logits.shape}, not {(batch, 4, n_classes)}")
+        need(logits.shape == (batch, 4, n_outputs), f"forward gives {logits.shape}, not {(batch, 4, n_outputs)}")
         need(np.isfinite(logits).all(), "forward gives numbers that are not finite")
 
 

@@ -16,15 +16,17 @@ class Engine:
     """A control server that remembers what it was told."""
 
     def __init__(self, session="sub-1/ses-1"):
-        self.told, self.model_hash, self.swap_error = [], "", ""
+        self.told, self.model_hash, self.swap_error, self.armed = [], "", "", False
         self.server = ControlServer("engine", self.handle, session)
         self.server.start()
 
     def handle(self, message):
-        if message["action"] == "arm":
+        if message["action"] == "arm" and not self.armed:
             raise RolandicError("health is bad")
         if message["action"] == "status":
-            return {"ok": True, "model_hash": self.model_hash, "swap_error": self.swap_error}
+            said = {"gate": "armed" if self.armed else "disarmed", "is_armed": self.armed, "session": "sub-1/ses-1"}
+            said |= {"health": "ok", "reasons": [], "n_hops": 7}
+            return {"ok": True, "model_hash": self.model_hash, "swap_error": self.swap_error, **said}
         self.told.append((message["action"], message["value"]))
         return {"ok": True}
 
@@ -73,6 +75,12 @@ def test_a_swap_that_is_refused_is_exit_1(engine, capsys, tmp_path):
 
 def test_what_the_engine_refuses_is_exit_1(engine, capsys):
     assert refused(capsys, "arm") == (1, "bci: health is bad")
+
+
+def test_arming_says_how_it_stands_and_whether_it_did_already(engine, capsys):
+    engine.armed = True
+    main(["control", "arm"])
+    assert capsys.readouterr().out == "armed already: gate armed, health ok, 7 hops, sub-1/ses-1\n"
 
 
 @pytest.mark.parametrize(

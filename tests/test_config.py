@@ -11,6 +11,12 @@ def test_defaults_survive_the_round_trip():
     assert parse_config(to_toml(config)) == config
 
 
+def test_a_band_may_lack_an_edge():
+    config = parse_config("[model]\nbandpass_hz = [8.0, '-']")
+    assert config.model.bandpass_hz == (8.0, None)
+    assert parse_config(to_toml(config)) == config
+
+
 def test_a_flag_wins_over_the_file_and_none_does_not():
     config = parse_config("[stream]\nname = 'file'\nwait_s = 3.0", {"stream": {"name": "flag", "wait_s": None}})
     assert (config.stream.name, config.stream.wait_s) == ("flag", 3.0)
@@ -23,6 +29,9 @@ def test_a_flag_wins_over_the_file_and_none_does_not():
         ("[nope]\na = 1", "unknown key nope = {'a': 1}; allowed in this section: stream, model"),
         ("[gate]\nthreshold = 2", "gate.threshold = 2: input should be less than 1"),
         ("[gate]\nthreshold = 0.5\nrelease = 0.6", "gate.release = 0.6 is above the threshold, 0.5"),
+        ("stream = 3", "stream = 3: it is a section; write [stream] with name, type, source_id"),
+        ("[model]\nreference = 'ear'", "model.reference = 'ear': input should be 'none', 'average', 'laplacian' or"),
+        ("[model]\nbandpass_hz = ['low', 30]", "model.bandpass_hz.0 = 'low': input should be a valid number"),
         ("[stream]\nunit = 'kg'", "stream.unit = 'kg': input should be '', 'uV', 'mV', 'V' or 'T'"),
         ("[recording]\nsubject = '../x'", "recording.subject = '../x'"),
         ("x", "not TOML"),

@@ -10,7 +10,8 @@ from decoders import load_class
 from decoders.classical.xdawn import oas_covariance
 from decoders.contract import ContractError
 from decoders.epochs import EpochRunner
-from decoders.spec import DecoderSpec, Request, SpecError
+from decoders.spec import DecoderSpec, FitError, Request, SpecError
+from tests.helpers.decoders import AT_MARKERS
 
 CHANNELS = ("a", "b", "c", "d")
 
@@ -46,7 +47,7 @@ def trained(name):
 
 
 @pytest.mark.parametrize("check", c.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ["xdawn", "cca"])
+@pytest.mark.parametrize("name", AT_MARKERS)
 def test_the_contract_is_kept(name, check):
     check(trained(name))
 
@@ -196,3 +197,53 @@ def test_the_runner_gives_probabilities_and_refuses_another_epoch():
     assert runner.predict(x[0]).sum() == pytest.approx(1)
     with pytest.raises(SpecError, match="it takes"):
         runner.predict(x[0, :, :5])
+
+
+# --- trca ------------------------------------------------------------------------------------------------------------
+
+
+def locked(n=30, seed=0, phases=(0.0, np.pi / 2)):
+    """Epochs of 10 Hz, of one phase or the other since the marker, in noise that all channels share; and which."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    t_s = np.arange(128) / 128
+    waves = np.sin(2 * np.pi * 10 * t_s + np.array(phases)[y][:, None])
+    shared = rng.normal(0, 5, (n, 1, 128)) * np.array([1.0, 0.9, 1.1, 0.8])[:, None]
+    mixed = waves[:, None, :] * np.array([1.0, 0.2, -0.3, 0.0])[:, None]
+    return (shared + mixed + rng.normal(0, 0.3, (n, 4, 128))).astype(np.float32), y
+
+
+def test_trca_tells_phases_apart_that_have_one_frequency():
+    family = load_class("trca")
+    spec = family.design(request(classes=("0", "90")))
+    fitted = family.fit(spec, *locked(), seed=0)
+    decoder = family.restore(spec, fitted.weights)
+    x, y = locked(seed=1)
+    assert (decoder.predict(x, fitted.params).argmax(axis=1) == y).mean() > 0.95
+    nothing, _ = locked(seed=1, phases=(0.0, 0.0))
+    assert abs((decoder.predict(nothing, fitted.params).argmax(axis=1) == y).mean() - 0.5) < 0.1
+
+
+def test_trca_finds_the_direction_that_repeats():
+    """The component equals that of the definition: the largest generalised eigenvector of S against Q."""
+    from scipy.linalg import eigh
+
+    x, y = locked(n=20)
+    family = load_class("trca")
+    spec = family.design(request(classes=("0", "90")))
+    found = family.fit(spec, x, y, seed=0).weights["filters"][0]
+    trials = x[y == 0].astype(float)
+    trials -= trials.mean(axis=2, keepdims=True)
+    q = sum(a @ a.T for a in trials)
+    s = sum(a @ b.T for i, a in enumerate(trials) for j, b in enumerate(trials) if i != j)
+    expected = eigh((s + s.T) / 2, q + 1e-3 * np.trace(q) / 4 * np.eye(4))[1][:, -1]
+    cosine = abs(found @ expected) / np.linalg.norm(found) / np.linalg.norm(expected)
+    assert cosine > 1 - 1e-9
+
+
+def test_trca_needs_two_trials_of_each_class():
+    family = load_class("trca")
+    spec = family.design(request(classes=("0", "90")))
+    x, y = locked()
+    with pytest.raises(FitError, match="class 90 has 1 trial"):
+        family.fit(spec, np.concatenate((x[y == 0], x[y == 1][:1])), np.r_[np.zeros(15, int), 1], seed=0)

@@ -223,6 +223,11 @@ def test_a_second_object_and_a_second_start_give_the_same_bits(seed, n_restarts)
     assert [f for _, f in mine] == [f for _, f in fresh]
 
 
+def test_a_notch_in_the_middle_of_the_band_has_a_delay_beside_it():
+    only_notch = Preprocessing(spec(notch_hz=50.0), stream())  # half of what the decoder sees at 250 Hz is 50 Hz
+    assert 0 < only_notch.delay_s < 0.02
+
+
 def test_a_block_of_another_shape_is_refused():
     preprocessing = Preprocessing(spec(), stream())
     preprocessing.start(np.zeros(5))

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 from bci.cli.record import command, record
 from bci.errors import RecordingError, SourceError
@@ -128,3 +129,20 @@ def test_over_lsl_until_interrupted(tmp_path, unique_name, number):
     assert a.spec.labels == eeg.labels
     assert np.array_equal(a.stamps_s, 1000.0 + np.arange(1000) / 250.0)
     assert (b.samples, b.stamps_s.tolist()) == (["go"], [1000.5])
+
+
+def test_markers_of_the_streams_own_group_are_recorded_too_and_end_it(tmp_path, unique_name):
+    eeg = replace(numeric_spec(unique_name), group=unique_name)
+    marks, strange = (replace(marker_spec(unique_name + n), group=unique_name + g) for n, g in (("m", ""), ("s", "!")))
+    with Outlet(eeg) as outlet, Outlet(marks) as marker_outlet, Outlet(strange):
+        arguments = ["--stream", eeg.name, "--out", str(tmp_path / "a.xdf"), "--json", "-"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "bci", "record", *arguments], stdout=subprocess.PIPE, text=True
+        ) as process:
+            outlet.wait_for_consumer()
+            marker_outlet.wait_for_consumer()
+            outlet.push(500)
+            marker_outlet.push_labels(["go", END_MARKER], [1000.5, 1002.0])
+            text, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert json.loads(text)["n_samples"] == {eeg.name: 500, marks.name: 2}

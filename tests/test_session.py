@@ -1,8 +1,9 @@
 """The data path itself: what chunking cannot change, and what each event does. No clock, no process, no file."""
 
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bci.build import build_session, load
@@ -11,6 +12,7 @@ from bci.errors import ModelError
 from bci.pipeline import Pipeline
 from bci.session import advance, check_swap
 from bci.signal.gaps import GapDetector
+from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import (
     Channel,
     Chunk,
@@ -29,6 +31,9 @@ from bci.types import (
     StreamSpec,
     Swap,
 )
+from decoders import load_class
+from decoders.checkpoint import Model
+from decoders.spec import Request
 
 SFREQ_HZ, HOP, N_CHANNELS = 250.0, 25, 3
 SPEC = StreamSpec(
@@ -111,6 +116,53 @@ def test_no_chunking_changes_an_output(data, models):
     got = run(session_of(models), samples, stamps_s, iter(sizes + [17] * n), events)
     assert decisions(got) == decisions(expected)
     assert sum(isinstance(o, Prediction) for o in got) >= n // HOP - 2
+
+
+ELECTRODES = ("FC3", "C3", "CP3", "C1", "C5", "Cz", "C4")
+MONTAGE = StreamSpec(name="eeg", sfreq_hz=250.0, channels=tuple(Channel(label, "EEG", "uV") for label in ELECTRODES))
+PREPROCESSINGS = {
+    "average, notch, clip": {"reference": "average", "notch_hz": 50.0, "notch_harmonics": 2, "clip": 9.0},
+    "laplacian, interpolated": {"reference": "laplacian", "interpolate": ("C1",), "bandpass_hz": (8.0, None)},
+    "bipolar": {"reference": "bipolar", "bipolar_pairs": (("FC3", "CP3"), ("C3", "C4"))},
+    "resampled": {"sfreq_hz": 100.0, "hop": 10, "bandpass_hz": (8.0, 30.0), "reference": "average"},
+    "resampled, hops between blocks": {"sfreq_hz": 160.0, "hop": 7, "bandpass_hz": (None, 30.0), "clip": 20.0},
+}
+
+
+@pytest.fixture(scope="module", params=PREPROCESSINGS)
+def pipeline(request):
+    """The pipeline of a model with this preprocessing, fitted to noise."""
+    spec = PreprocessingSpec(**{"channels": ELECTRODES, "sfreq_hz": 250.0, "hop": 25, **PREPROCESSINGS[request.param]})
+    family = load_class("bandpower")
+    labels = Preprocessing(spec, MONTAGE).labels
+    wanted = Request(channels=labels, sfreq_hz=spec.sfreq_hz, hop=spec.hop, classes=("a", "b"), window_s=0.5)
+    decoder = family.design(wanted)
+    x = np.random.default_rng(1).normal(0, 10, (20, len(labels), decoder.context)).astype(np.float32)
+    fitted = family.fit(decoder, x, np.arange(20) % 2, seed=1)
+    restored = family.restore(decoder, fitted.weights)
+    return Pipeline(Model(restored, fitted.params, msgspec.to_builtins(spec), decoder, "0" * 64, {}), MONTAGE)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_chunking_changes_a_bit_of_any_preprocessing(data, pipeline):
+    """With electrodes that fail, samples that are none, and a loss that is filled or one that starts a new segment."""
+    n = 800
+    generator = np.random.default_rng(data.draw(st.integers(0, 9)))
+    samples = generator.normal(0, 30, (n, len(ELECTRODES))).astype(np.float32)
+    samples[200:230, 4] = np.nan
+    samples[300:, 2] = samples[300, 2]
+    stamps_s = stamps(n)
+    stamps_s[data.draw(st.integers(350, 500)) :] += data.draw(st.sampled_from([0.0, 0.04, 0.5]))
+    sizes = data.draw(st.lists(st.integers(1, 120), min_size=1, max_size=30))
+
+    def answers(sizes):
+        session = build_session(SessionConfig(), MONTAGE, {pipeline.model_hash: pipeline}, pipeline.model_hash)
+        return decisions(run(session, samples, stamps_s, sizes))
+
+    expected = answers(forever(n))
+    assert answers(iter(sizes + [17] * n)) == expected
+    assert len({o.p for o in expected if isinstance(o, Prediction)}) > 20
 
 
 def test_every_whole_hop_gives_one_prediction(models):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from bci.__main__ import main
-from bci.build import load
+from bci.build import check_expectations, load
+from bci.config import parse_config, read_config
+from bci.errors import ConfigError
 from bci.offline.evaluate import evaluate
 from bci.pipeline import Pipeline
 from bci.sources.files import load_recording
@@ -31,6 +33,29 @@ def test_a_bipolar_montage_is_trained_and_runs(recording, tmp_path, capsys):
     assert model.preprocessing["reference"] == "bipolar"
     other_session = SimulatedPerson(1, 1.0, session=3, n_trials=20).recording()
     assert evaluate(model, [other_session])["accuracy"] > 0.5
+
+
+def test_a_session_toml_trains_the_model_that_it_then_expects(recording, tmp_path):
+    path = tmp_path / "session.toml"
+    path.write_text(
+        '[model]\nbipolar_pairs = [["FC3", "CP3"], ["FC4", "CP4"]]\nbandpass_hz = [8.0, "-"]\nfilter_order = 2\n'
+        "notch_hz = 50.0\nnotch_harmonics = 2\nwindow_s = 2.0"
+    )
+    labels = ["--labels", "left=left", "right=right"]
+    main(["train", str(recording), *labels, "--config", str(path), "--out", str(tmp_path / "model"), "--quiet"])
+    model = load(tmp_path / "model")
+    pre = model.preprocessing
+    assert (list(pre["bandpass_hz"]), pre["filter_order"], pre["notch_harmonics"]) == ([8.0, None], 2, 2)
+    check_expectations(read_config(str(path)).model, model)
+    for line, message in (
+        ("bipolar_pairs = [['FC3', 'Cz']]", "model.bipolar_pairs = [('FC3', 'Cz')]: the model has [('FC3', 'CP3'), "),
+        ("bandpass_hz = [8, 30]", "model.bandpass_hz = [8.0, 30.0]: the model has [8.0, None]; train one with"),
+        ("filter_order = 4", "model.filter_order = 4: the model has 2"),
+        ("notch_harmonics = 1", "model.notch_harmonics = 1: the model has 2"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            check_expectations(parse_config(f"[model]\n{line}").model, model)
+        assert message in str(error.value)
 
 
 def test_what_is_no_pair_is_said(recording, tmp_path, capsys):

@@ -43,18 +43,23 @@ def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str
     if len(engines) > 1:
         listed = ", ".join(f"{entry.pid} ({entry.session or 'no folder'})" for entry in engines)
         raise ConfigError(f"{len(engines)} sessions run here: {listed}; name one by --pid")
+    was_armed = action == "arm" and _status(engines[0])["is_armed"]
     reply = send_control(engines[0], {"action": action, "value": text})
     if action == "arm":
-        reply = _wait_until_armed(engines[0])
+        reply = _wait_until_armed(engines[0]) | {"was_armed": was_armed}
     if action == "swap":
         reply = _wait_until_swapped(engines[0], text)
     emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
 
 
+def _status(engine: Entry) -> Message:
+    return send_control(engine, {"action": "status", "value": ""})
+
+
 def _wait_until_armed(engine: Entry) -> Message:
     """The gate decides; say so if it refused."""
     until_s = time.monotonic() + ARM_S
-    while not (reply := send_control(engine, {"action": "status", "value": ""}))["is_armed"]:
+    while not (reply := _status(engine))["is_armed"]:
         if time.monotonic() > until_s:
             why = (
                 "it is stopped: bci control reset first" if reply["gate"] == "stopped" else "; ".join(reply["reasons"])
@@ -71,7 +76,7 @@ def _wait_until_swapped(engine: Entry, model: str) -> Message:
     except OSError:
         raise RolandicError(f"not swapped: {model} is no model folder; bci train makes one") from None
     until_s = time.monotonic() + SWAP_S
-    while (reply := send_control(engine, {"action": "status", "value": ""}))["model_hash"] != wanted:
+    while (reply := _status(engine))["model_hash"] != wanted:
         if reply["swap_error"]:
             raise RolandicError(f"not swapped: {reply['swap_error']}")
         if time.monotonic() > until_s:
@@ -81,10 +86,11 @@ def _wait_until_swapped(engine: Entry, model: str) -> Message:
 
 
 def _said(action: str, reply: Message) -> str:
-    if action != "status":
+    if action not in ("status", "arm"):
         return f"{action}: done"
     reasons = f" ({'; '.join(reply['reasons'])})" if reply["reasons"] else ""
-    return f"gate {reply['gate']}, health {reply['health']}{reasons}, {reply['n_hops']} hops, {reply['session']}"
+    armed = "" if action == "status" else "armed already: " if reply["was_armed"] else "armed: "
+    return f"{armed}gate {reply['gate']}, health {reply['health']}{reasons}, {reply['n_hops']} hops, {reply['session']}"
 
 
 def _checked(action: str, text: str) -> str:

@@ -19,6 +19,7 @@ from bci.ports import Ended, Offset, Pulled, Source, SourceEvent
 
 if TYPE_CHECKING:
     from bci.host.recorder import RecorderProcess
+    from bci.types import StreamSpec
 
 TICK_S = 0.1
 
@@ -48,7 +49,8 @@ def command(
 
     Example: bci record --stream EEG --stream Markers --out rest.xdf --seconds 60
 
-    Ends at --seconds, when all streams have ended, or on Ctrl-C; the file is whole in each case.
+    Marker streams of the same group, such as those of `bci stream`, are recorded beside them. Ends at --seconds, when
+    all streams have ended, or on Ctrl-C; the file is whole in each case.
     """
     from bci.sources.lsl import open_source
 
@@ -59,6 +61,7 @@ def command(
     try:
         for name in names:
             sources.append(open_source(name, wait_s=wait_s, reconnect_s=reconnect_s))
+        sources += _their_markers([source.spec for source in sources], reconnect_s)
         result = record(sources, Path(out), seconds, stop, quiet)
     finally:
         for source in sources:
@@ -67,6 +70,20 @@ def command(
     emit(result, f"{out}: {streams} in {result['seconds']:.1f} s", json_path, quiet)
     if result["trouble"] or result["n_lost"]:
         raise RecordingError(f"{out} is not complete: {result['trouble'] or result['n_lost']}")
+
+
+def _their_markers(named: list[StreamSpec], reconnect_s: float) -> list[Source]:
+    """Marker streams that say to belong to one of these: they tell what happened, and when it is over."""
+    from bci.sources.lsl import find_markers
+
+    found: list[Source] = []
+    for primary in {spec.group: spec for spec in named if spec.group}.values():
+        for source in find_markers(primary, reconnect_s=reconnect_s):
+            if any(source.spec.source_id == spec.source_id for spec in named):
+                source.close()
+            else:
+                found.append(source)
+    return found
 
 
 def record(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options
+from bci.cli.common import emit, output_options, progress
 from bci.errors import ConfigError
 
 
@@ -58,7 +58,7 @@ def command(
     what = open_recorded(path, None if other_model is None else Path(other_model), threshold)
     session = what.session()
     scorer = Scorer.of(what.model, what.spec.sfreq_hz)
-    events = recorded_events(what.recorded)
+    events = progress(recorded_events(what.recorded), "replaying", len(what.recorded.events), quiet)
     if rechunk is not None:
         events = rechunked(events, session.primary, _sizes(rechunk))
     if threshold is not None:  # it stands for those that were set while the session ran, too

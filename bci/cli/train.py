@@ -21,8 +21,20 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     model, stream = config.model, config.stream
     named = {"bandpass_hz": "bandpass", "notch_hz": "notch", "window_s": "window", "hop_s": "hop"}
     settings = {named.get(key, key): value for key, value in model.model_dump(exclude={"path"}).items()}
+    if model.bipolar_pairs:  # they are the reference
+        settings |= {"bipolar": ["-".join(pair) for pair in model.bipolar_pairs], "reference": None}
     settings |= {"stream": stream.name or None, "unit": stream.unit or None}
     ctx.default_map = {key: value for key, value in settings.items() if value is not None}
+
+
+class Edge(click.ParamType):
+    """A frequency, or ``-`` where a band has no such edge."""
+
+    name = "edge"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        """The number; None for ``-``."""
+        return None if value in ("-", None) else click.FLOAT.convert(value, param, ctx)
 
 
 @click.command(cls=SeveralValues)
@@ -45,9 +57,13 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
 @click.option("--unit", help="Unit of channels that say none, such as uV.")
 @rate_option
 @click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
-@click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
+@click.option(
+    "--bandpass", nargs=2, type=Edge(), default=(8.0, 30.0), show_default=True, metavar="LOW HIGH",
+    help="Hz; '-' for an edge that is not there.",
+)  # fmt: skip
 @click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
+@click.option("--notch-harmonics", default=1, show_default=True, help="Multiples of it, itself included.")
 @click.option(
     "--reference",
     type=click.Choice(["none", "average", "laplacian"]),
@@ -82,9 +98,10 @@ def command(
     unit: str | None,
     rate_hz: float | None,
     trigger: str,
-    bandpass: tuple[float, float],
+    bandpass: tuple[float | None, float | None],
     filter_order: int,
     notch: float | None,
+    notch_harmonics: int,
     reference: Any,
     bipolar: tuple[str, ...],
     bad_channels: tuple[str, ...],
@@ -116,8 +133,9 @@ def command(
         unit=unit,
         reference=reference,
         bipolar_pairs=_pairs(bipolar),
-        bandpass_hz=bandpass,
+        bandpass_hz=None if bandpass == (None, None) else bandpass,
         notch_hz=notch,
+        notch_harmonics=notch_harmonics,
         clip=clip,
         bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
         sfreq_hz=sfreq,

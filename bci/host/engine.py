@@ -46,6 +46,7 @@ from bci.types import (
     Step,
     StreamSpec,
     Swap,
+    number_label,
 )
 
 CLOSE_S = 12.0  # a source drains for at most a few seconds
@@ -232,7 +233,7 @@ class Engine:
         self.books.raw(number, pulled)
         self.counts.n_samples[number] += len(pulled.stamps_s)
         for row, stamp_s in zip(pulled.samples, pulled.stamps_s.tolist(), strict=True):
-            label = row[0] if isinstance(row, list) else str(row[0])
+            label = row[0] if isinstance(row, list) else number_label(row[0])
             if label == END_MARKER and self.sources[number].spec.group == self.sources[0].spec.group != "":
                 self.ended_because = "the stream said that it has ended"
                 self._issue(Control("disarm", value="the stream has ended", by="engine"))

@@ -49,8 +49,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     trigger: str = ""
     reference: Reference = "none"
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
-    bandpass_hz: tuple[float, float] = (8.0, 30.0)
+    bandpass_hz: tuple[float | None, float | None] | None = (8.0, 30.0)
     notch_hz: float | None = None
+    notch_harmonics: int = 1
     clip: float | None = None
     bad_channels: tuple[str, ...] = ()
     sfreq_hz: float | None = None
@@ -188,6 +189,7 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         bipolar_pairs=settings.bipolar_pairs,
         bandpass_hz=settings.bandpass_hz,
         notch_hz=settings.notch_hz,
+        notch_harmonics=settings.notch_harmonics,
         filter_order=settings.filter_order,
         clip=settings.clip,
         interpolate=settings.bad_channels,
@@ -295,13 +297,13 @@ def card(trained: Trained) -> str:
         f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
         for f in info["trained_on"]
     )
-    band = f"{pre.bandpass_hz[0]:g}–{pre.bandpass_hz[1]:g} Hz" if pre.bandpass_hz else "none"
+    band = "–".join("" if edge is None else f"{edge:g}" for edge in pre.bandpass_hz) if pre.bandpass_hz else "all"
     return f"""# {spec.name}: {" / ".join(spec.classes)}
 
 | | |
 |---|---|
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
-| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
+| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |

@@ -99,7 +99,7 @@ class Preprocessing:
             tones = tuple(spec.notch_hz * k for k in range(1, len(sections[0]) + 1))
         if band_hz is not None:
             sections.append(bandpass(band_hz, spec.filter_order, sfreq_in_hz))
-        centre_hz = _centre_hz(band_hz, spec.sfreq_hz)
+        centre_hz = _centre_hz(band_hz, spec.sfreq_hz, tones)
         self.delay_s = self.settling_s = 0.0
         self._filter = None
         if sections:
@@ -242,8 +242,14 @@ def _unit_factor(stream: StreamSpec, channel: Channel, unit: str) -> float:
     return factor(channel.unit, unit)
 
 
-def _centre_hz(band_hz: tuple[float | None, float | None] | None, sfreq_hz: float) -> float:
-    """Where the delay is stated: the middle of the band on a logarithmic scale, within what the decoder can see."""
+def _centre_hz(band_hz: tuple[float | None, float | None] | None, sfreq_hz: float, tones: tuple[float, ...]) -> float:
+    """Where the delay is stated: the middle of the band on a logarithmic scale, within what the decoder can see.
+
+    Beside the ``tones`` that a notch removes, for in the notch no delay is defined.
+    """
     low, high = band_hz or (None, None)
     high = high or 0.8 * sfreq_hz / 2
-    return math.sqrt(low * high) if low else high / 2
+    centre_hz = math.sqrt(low * high) if low else high / 2
+    while any(abs(centre_hz / tone - 1) < 0.1 for tone in tones):
+        centre_hz *= 0.8
+    return centre_hz

@@ -28,7 +28,7 @@ COMMON_DEPTH, SIDE_DEPTH, DEPTH_SD = (
 MU_NAM, BETA_NAM, ALPHA_NAM, BACKGROUND_NAM, BLINK_NAM = 32.0, 14.0, 45.0, 25.0, 600.0
 WIDTH_HZ = {"mu": 2.0, "beta": 4.0, "alpha": 1.5}
 BLOCK = 100  # samples are made in blocks of this length, so that no way of asking for them changes them
-BALANCE = 40  # cues of an endless session are balanced over so many
+BALANCE = 8  # cues of an endless session are balanced over so many
 # 1/f noise from white noise: J. O. Smith, Spectral Audio Signal Processing, "Example: synthesis of 1/f noise"
 PINK_B = (0.049922035, -0.095993537, 0.050612699, -0.004408786)
 PINK_A = (1.0, -2.494956002, 2.017265875, -0.522189400)

@@ -19,13 +19,14 @@ def footers(path):
 def test_killed_while_armed(live):
     at_s = time.monotonic()
     live.process.kill()
-    ms = live.wait_for_neutral(at_s)
+    ms = live.wait_for_neutral(at_s, within_ms=300)
     print(f"SIGKILL of the engine -> neutral at the listener: {ms:.0f} ms")
     live.process.wait(20)
     live.wait_for(lambda: not live.alive(), "the end of recorder and device host")
     neutral_s = live.listener.neutrals(at_s)[0][0]
     assert live.listener.commands(neutral_s) == []
-    assert "the engine has gone" in live.listener.neutrals(at_s)[0][1]
+    # on a busy machine the missing heartbeat may be noticed before the end of the pipe
+    assert any("the engine has gone" in reason for _, reason in live.listener.neutrals(at_s))
 
     (path,) = live.parts()
     assert not scan(path.read_bytes()).damage
@@ -66,7 +67,7 @@ def test_stopped_for_a_moment_while_armed(live):
     """Less than 2 s: neutral meanwhile, and 2 s of good health and a rest decision before the next command."""
     at_s = time.monotonic()
     live.suspend()
-    ms = live.wait_for_neutral(at_s)
+    ms = live.wait_for_neutral(at_s, within_ms=300)
     live.go_on()
     back_s = time.monotonic()
     if back_s - at_s > 1.0:
@@ -89,7 +90,7 @@ def test_stopped_for_long_while_armed(live):
     """More than 2 s: disarmed when it goes on, and armed again only by a person."""
     at_s = time.monotonic()
     live.suspend()
-    live.wait_for_neutral(at_s)
+    live.wait_for_neutral(at_s, within_ms=300)
     live.wait_for(lambda: time.monotonic() - at_s > 3.0, "three seconds")
     live.go_on()
     back_s = time.monotonic()

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def wave(first: int, n: int) -> np.ndarray:
     return np.column_stack([k, sine * (1 + 9 * left), sine * (1 + 9 * right), sine]).astype(np.float32)
 
 
-def fitted_model(folder: Path, seed: int = 1) -> Path:
+def fitted_model(folder: Path, seed: int = 1, **preprocessing: Any) -> Path:
     """A `bandpower` model that hears the commands of `wave` within a few hops; another seed is another model."""
     from decoders import load_class
     from decoders.checkpoint import save_model
@@ -45,7 +46,7 @@ def fitted_model(folder: Path, seed: int = 1) -> Path:
     amplitude[y == 1, 0] *= 10
     amplitude[y == 2, 1] *= 10
     fitted = family.fit(spec, (amplitude[:, :, None] * sine).astype(np.float32), y, seed=seed)
-    preprocessing = {"channels": LABELS[1:], "sfreq_hz": SFREQ_HZ, "hop": CHUNK}
+    preprocessing |= {"channels": LABELS[1:], "sfreq_hz": SFREQ_HZ, "hop": CHUNK}
     save_model(folder, spec, fitted, preprocessing, {"labels": {}, "decide_at_s": 0.5}, "# for tests of faults\n")
     return folder
 

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from bci.__main__ import main
-from bci.types import Channel, Command, Flag, RecordedStream, StreamSpec
+from bci.config import GateSection, StreamSettings
+from bci.types import Channel, Command, Flag, RecordedStream, StreamSpec, number_label
 from decoders import DECODERS
 from tests.helpers.fault_sender import CHUNK, LABELS, SFREQ_HZ, fitted_model, wave
 from tests.helpers.outlets import Outlet
@@ -274,6 +275,21 @@ def test_a_model_folder_with_a_changed_byte(bci, model, cued, tmp_path):
         )
 
 
+def test_a_band_that_the_live_rate_cannot_hold(run, unique_name, tmp_path):
+    high = fitted_model(tmp_path / "high", bandpass_hz=(8.0, 110.0))
+    with sender(unique_name, sfreq_hz=200.0):
+        code, said = run("--model", high)
+    expected = "bandpass_hz = [8.0, 110.0]: at 200 Hz the edges must satisfy 0 < low < high < 100 (leave one out for a "
+    assert (code, said) == (2, f"bci: {expected}high-pass or low-pass)\n")
+
+
+def test_numeric_markers_are_called_alike_live_and_in_files(unique_name):
+    spec = StreamSpec(name=unique_name, type="Markers", channels=(Channel("m"),))
+    for dtype in ("float32", "float64", "int16"):
+        assert RecordedStream(spec, np.array([[1], [25]], dtype), np.zeros(2)).marker_labels == ["1", "25"]
+    assert number_label(np.float32(1.5)) == "1.5"
+
+
 def test_no_such_model(bci, cued, tmp_path):
     expected = f"bci: no model folder {tmp_path}/none; make one with: bci train RECORDING --out {tmp_path}/none\n"
     assert bci("run", "--stream", "any", "--model", tmp_path / "none") == (1, expected)
@@ -384,15 +400,14 @@ def test_a_place_for_a_recording_that_cannot_be_written(bci, unique_name, tmp_pa
     [
         (
             "[gate]\nthreshhold = 0.9\n",
-            "unknown key gate.threshhold = 0.9; allowed in this section: threshold, release, dwell_s, refractory_s, "
-            "max_age_s, ttl_ms, rest",
+            "unknown key gate.threshhold = 0.9; allowed in this section: " + ", ".join(GateSection.model_fields),
         ),
         ("[gate]\nthreshold = 2\n", "gate.threshold = 2: input should be less than 1"),
         (
             "gait = 1\n",
             "unknown key gait = 1; allowed in this section: stream, model, gate, devices, recording, expect",
         ),
-        ("stream = 3\n", "stream = 3: input should be a valid dictionary or instance of StreamSettings"),
+        ("stream = 3\n", "stream = 3: it is a section; write [stream] with " + ", ".join(StreamSettings.model_fields)),
     ],
 )
 def test_settings_that_are_not_allowed(text, expected, bci, model, tmp_path):
