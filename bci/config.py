@@ -88,6 +88,9 @@ class GateSection(Section):
     dwell_s: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="how long a class must be held; default 0.5, or 0 for a model that answers markers"
     )
+    evidence_s: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="time constant of leaky evidence; 0: each prediction by itself"
+    )
     refractory_s: Annotated[float, Field(ge=0)] = 1.0
     max_age_s: Positive = 0.5
     ttl_ms: Positive = 300.0
@@ -95,6 +98,15 @@ class GateSection(Section):
     resume_s: Annotated[float, Field(ge=0)] = Field(default=2.0, description="good health before it goes on")
     lost_s: Positive = Field(default=2.0, description="trouble for longer than this disarms")
     idle_disarm_s: Positive = Field(default=600.0, description="so long without a command disarms")
+
+
+class VelocitySection(Section):
+    """Continuous control instead of commands: ``directions`` of the classes, x and y, at most 1 long."""
+
+    directions: dict[str, tuple[float, float]] = {}
+    smoothing_s: Annotated[float, Field(ge=0)] = 0.2
+    max_speed: Positive = 1.0
+    max_change: Positive = Field(default=5.0, description="of the velocity, a second")
 
 
 class DeviceSection(Section):
@@ -137,6 +149,7 @@ class SessionConfig(Section):
     stream: StreamSettings = StreamSettings()
     model: ModelSettings = ModelSettings()
     gate: GateSection = GateSection()
+    velocity: VelocitySection = VelocitySection()
     devices: DeviceSection = DeviceSection()
     recording: RecordingSection = RecordingSection()
     expect: tuple[ExpectSection, ...] = ()
