@@ -14,7 +14,15 @@ from typing import Any
 
 import msgspec
 
-from bci.config import ModelSettings, SessionConfig, channel_index, default_dwell_s, parse_config, to_toml
+from bci.config import (
+    DEFAULT_THRESHOLD,
+    ModelSettings,
+    SessionConfig,
+    channel_index,
+    default_dwell_s,
+    parse_config,
+    to_toml,
+)
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
 from bci.control.velocity import VelocitySettings
@@ -54,12 +62,13 @@ def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None =
 def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_model: bool) -> GateSettings:
     """The gate's settings for a model with these classes; a class called ``rest`` commands nothing unless told."""
     g = config.gate
+    threshold = g.threshold if g.threshold is not None else DEFAULT_THRESHOLD
     rest = g.rest if g.rest is not None else ("rest" if "rest" in classes else None)
     return GateSettings(
         classes=classes,
         rest=rest,
-        threshold=g.threshold,
-        release=g.release if g.release is not None else 0.8 * g.threshold,
+        threshold=threshold,
+        release=g.release if g.release is not None else 0.8 * threshold,
         evidence_s=g.evidence_s,
         dwell_s=g.dwell_s if g.dwell_s is not None else default_dwell_s(is_epoch_model),
         refractory_s=g.refractory_s,

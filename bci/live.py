@@ -23,7 +23,7 @@ from bci.build import (
     load,
     session_metadata,
 )
-from bci.config import ExpectSection, SessionConfig, to_toml
+from bci.config import ExpectSection, SessionConfig, to_toml, with_chosen_gate
 from bci.control.gate import with_threshold
 from bci.devices import check_continuous, make_device
 from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
@@ -81,6 +81,7 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
+    config = with_chosen_gate(config, model.info)
     gate_settings(config, tuple(model.spec.classes), model.spec.epoch is not None)
     for url in config.devices.urls:
         make_device(url)  # a wrong one is said before anything is made

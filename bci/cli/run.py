@@ -40,8 +40,10 @@ from bci.errors import ConfigError
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
-@click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
-@click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
+@click.option("--threshold", type=float, help="Confidence needed for a command (default: as trained, else 0.8).")
+@click.option(
+    "--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default: as trained, else 0.5)."
+)
 @click.option(
     "--evidence", "evidence_s", type=float, metavar="S", help="Time constant of leaky evidence (default none)."
 )
