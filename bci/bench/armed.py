@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+import bci.lsl  # noqa: F401  keeps liblsl's own lines off the terminal
 from bci.control.host_table import HostState
 from bci.host.clock import now_s
 from bci.host.device_host import DeviceHost

@@ -28,6 +28,7 @@ class Listener:
     """A device at ``udp://`` of this process: when which datagram came, by the LSL clock."""
 
     def __init__(self) -> None:
+        import bci.lsl  # noqa: F401  keeps liblsl's own lines off the terminal
         from bci.host.clock import now_s
 
         self._now_s = now_s
@@ -215,4 +216,4 @@ def table(result: dict[str, Any]) -> str:
 
 def _row(name: str, ms: list[float]) -> dict[str, Any]:
     p50, p95, p99 = np.percentile(ms, (50, 95, 99)).tolist()
-    return {"name": name, "n": len(ms), "p50": p50, "p95": p95, "p99": p99, "max": max(ms)}
+    return {"name": name, "n": len(ms), "p50": p50, "p95": p95, "p99": p99, "max": float(max(ms))}
