@@ -40,7 +40,7 @@ class Anything(RuleBasedStateMachine):
         self.gate, self.host = gate.GateState(), HostTable()
         self.now_s, self.n = 100.0, 0
         self.on_the_way, self.sent = [], []
-        self.stop_s = self.beat_s = -math.inf
+        self.stop_s = self.neutral_s = self.beat_s = -math.inf
         self.is_moving = self.is_stopped = False
         self.revive(3)
 
@@ -48,7 +48,7 @@ class Anything(RuleBasedStateMachine):
         self.host, actions = host_table.receive(HOST, self.host, message, self.now_s)
         for action in actions:
             if isinstance(action, GoNeutral):
-                self.is_moving = False
+                self.is_moving, self.neutral_s = False, self.now_s
             elif isinstance(action, Send):
                 self.sent.append(action.command)
                 self.is_moving = True
@@ -86,14 +86,14 @@ class Anything(RuleBasedStateMachine):
 
     def deliver(self, keep):
         while len(self.on_the_way) > keep:
-            command, n = self.on_the_way.pop(0), len(self.sent)
+            command, n, neutral_s = self.on_the_way.pop(0), len(self.sent), self.neutral_s
             self.tell(command)
             if len(self.sent) == n:
                 continue
             assert self.host.name is HostMode.ARMED
             assert not self.is_stopped
             assert command.arm_id == self.host.arm_id
-            assert command.issued_s > self.stop_s
+            assert command.issued_s > max(self.stop_s, neutral_s)
             assert self.now_s - command.issued_s <= command.ttl_ms / 1000 + 1e-9
             assert self.now_s - self.beat_s < HOST.heartbeat_timeout_s
             assert self.sent[n].id > max((c.id for c in self.sent[:n]), default=0)
