@@ -302,6 +302,16 @@ class _Keep:
         return np.full(2, 0.5), flags, 0.0
 
 
+def _gate_row(gate: dict[str, Any] | None) -> str:
+    """A row of the card: what the gate shall be, and what runs without a part in the choice show of it."""
+    if gate is None:
+        return ""
+    return (
+        f"| gate | threshold {gate['threshold']:g} for {gate['dwell_s']:g} s; {gate['n_false']} false commands in "
+        f"{gate['rest_min']:.1f} min of held-out rest, at most {gate['upper95_per_min']:.2g} a minute (95 %) |\n"
+    )
+
+
 def card(trained: Trained) -> str:
     """The model card: what it is, what it was trained on, how it did, and what that does not show."""
     spec, info, pre = trained.spec, trained.info, trained.preprocessing
@@ -322,7 +332,7 @@ def card(trained: Trained) -> str:
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
 | temperature | {scores["temperature"]:.3g} |
-| seed | {info["seed"]} |
+{_gate_row(info.get("gate"))}| seed | {info["seed"]} |
 
 Trained on:
 {files}
