@@ -36,7 +36,7 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/bci bench latency
-	$(BIN)/python scripts/measure_neutral.py
+	$(BIN)/bci bench command
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -14,9 +14,18 @@ from typing import Any
 
 import msgspec
 
-from bci.config import ModelSettings, SessionConfig, channel_index, default_dwell_s, parse_config, to_toml
+from bci.config import (
+    DEFAULT_THRESHOLD,
+    ModelSettings,
+    SessionConfig,
+    channel_index,
+    default_dwell_s,
+    parse_config,
+    to_toml,
+)
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
+from bci.control.velocity import VelocitySettings
 from bci.errors import ConfigError, ModelError
 from bci.pipeline import Pipeline
 from bci.recording.replay import FORMAT, RecordedSession, read_session
@@ -53,12 +62,14 @@ def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None =
 def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_model: bool) -> GateSettings:
     """The gate's settings for a model with these classes; a class called ``rest`` commands nothing unless told."""
     g = config.gate
+    threshold = g.threshold if g.threshold is not None else DEFAULT_THRESHOLD
     rest = g.rest if g.rest is not None else ("rest" if "rest" in classes else None)
     return GateSettings(
         classes=classes,
         rest=rest,
-        threshold=g.threshold,
-        release=g.release if g.release is not None else 0.8 * g.threshold,
+        threshold=threshold,
+        release=g.release if g.release is not None else 0.8 * threshold,
+        evidence_s=g.evidence_s,
         dwell_s=g.dwell_s if g.dwell_s is not None else default_dwell_s(is_epoch_model),
         refractory_s=g.refractory_s,
         max_age_s=g.max_age_s,
@@ -67,6 +78,20 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_mode
         resume_s=g.resume_s,
         lost_s=g.lost_s,
         idle_disarm_s=g.idle_disarm_s,
+        velocity=_velocity_settings(config),
+    )
+
+
+def _velocity_settings(config: SessionConfig) -> VelocitySettings | None:
+    v = config.velocity
+    if not v.directions:
+        return None
+    return VelocitySettings(
+        directions=v.directions,
+        smoothing_s=v.smoothing_s,
+        max_speed=v.max_speed,
+        max_change=v.max_change,
+        interval_s=1.25 / config.devices.rate_limit_hz,  # a little slower than the device host allows
     )
 
 

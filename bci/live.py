@@ -23,9 +23,9 @@ from bci.build import (
     load,
     session_metadata,
 )
-from bci.config import ExpectSection, SessionConfig, to_toml
+from bci.config import ExpectSection, SessionConfig, to_toml, with_chosen_gate
 from bci.control.gate import with_threshold
-from bci.devices import make_device
+from bci.devices import check_continuous, make_device
 from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
 from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
@@ -81,9 +81,12 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
+    config = with_chosen_gate(config, model.info)
     gate_settings(config, tuple(model.spec.classes), model.spec.epoch is not None)
     for url in config.devices.urls:
         make_device(url)  # a wrong one is said before anything is made
+        if config.velocity.directions:
+            check_continuous(url)
     sources, findings = open_sources(config)
     recorder = devices = control = None
     try:
@@ -354,7 +357,7 @@ def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> Ses
 class ControlHandler:
     """What `bci control`, and a person at the terminal, may ask of the running session."""
 
-    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status")
+    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status", "beat")
 
     def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, fit: Callable[[Model], HopModel]):
         self._engine, self._inbox, self._folder, self._fit = engine, inbox, folder, fit
@@ -379,7 +382,13 @@ class ControlHandler:
                 threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
             elif action == "status":
                 return {"ok": True, **self._status()}
+            elif action == "beat":
+                self._engine.lease.beat(self._engine.now_s())
             elif action in self.ACTIONS:
+                if action == "arm" and value == "lease":  # by a window, which beats from now on
+                    self._engine.lease.begin(self._engine.now_s())
+                elif action in ("arm", "disarm"):
+                    self._engine.lease.end()
                 if action == "threshold":
                     with_threshold(self._engine.session.settings, float(value))
                 self._inbox.put(Control(action, value=value, by=by))  # type: ignore[arg-type]

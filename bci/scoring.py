@@ -137,6 +137,8 @@ class Scorer:
             trial.p = self._last.p
 
     def _command(self, command: Command) -> None:
+        if command.velocity is not None:  # no decision
+            return
         self.n_commands += 1
         trial = self._answered if self.is_epoch_model else self._cued
         if trial is None or command.name != trial.label:

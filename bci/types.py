@@ -263,8 +263,11 @@ class Prediction(msgspec.Struct, frozen=True, tag_field="kind", tag="prediction"
     marker_index: int = -1
 
 
-class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
-    """What the gate proposes to the device host."""
+class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command", omit_defaults=True):
+    """What the gate proposes to the device host.
+
+    ``velocity`` (x, y; 1 is full speed) makes it a piece of continuous control: it holds for ``ttl_ms`` at most.
+    """
 
     id: int
     name: str
@@ -273,6 +276,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
     ttl_ms: float
     arm_id: int
     hop: int
+    velocity: tuple[float, float] | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, tag_field="kind", tag="receipt"):
@@ -283,6 +287,14 @@ class Receipt(msgspec.Struct, frozen=True, tag_field="kind", tag="receipt"):
     reason: str = ""
     sent: tuple[str, ...] = ()
     sent_s: float = 0.0
+
+
+class Acknowledged(msgspec.Struct, frozen=True, tag_field="kind", tag="acknowledged"):
+    """The receiver behind ``device`` (its URL) said at ``heard_s`` that it has the command."""
+
+    command_id: int
+    device: str
+    heard_s: float
 
 
 class GateChange(msgspec.Struct, frozen=True, tag_field="kind", tag="gate"):

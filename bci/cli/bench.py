@@ -32,3 +32,19 @@ def latency(
 
     result = measure(seconds, n_channels, sfreq_hz, round(sfreq_hz * hop_ms / 1000))
     emit(result, table(result), json_path, quiet)
+
+
+@command.command("command")
+@click.option("--n", default=1000, show_default=True, help="Emergency stops in each state of the engine.")
+@click.option("--seconds", default=30.0, show_default=True, help="Of the session whose commands are timed; 0: none.")
+@output_options
+def command_(n: int, seconds: float, json_path: str | None, quiet: bool) -> None:
+    r"""Last sample to the datagram of a command, and emergency stop to neutral, at a UDP listener.
+
+    \b
+    bci bench command --n 100 --json -
+    """
+    from bci.bench.command import measure, table
+
+    result = measure(n, seconds)
+    emit(result, table(result), json_path, quiet)

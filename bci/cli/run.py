@@ -41,11 +41,23 @@ from bci.errors import ConfigError
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
 @click.option("--rest", metavar="CLASS", help="A class that never commands, such as nontarget.")
-@click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
-@click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
+@click.option("--threshold", type=float, help="Confidence needed for a command (default: as trained, else 0.8).")
+@click.option(
+    "--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default: as trained, else 0.5)."
+)
+@click.option(
+    "--evidence", "evidence_s", type=float, metavar="S", help="Time constant of leaky evidence (default none)."
+)
+@click.option(
+    "--velocity", "velocity", multiple=True, metavar="CLASS=X,Y", help="Steer instead: where a class steers to."
+)
 @click.option("--refractory", "refractory_s", type=float, metavar="S", help="Least time between commands (default 1).")
 @click.option(
-    "--device", "devices", multiple=True, metavar="URL", help="null:, lsl:NAME, udp://host:port; may be repeated."
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="URL",
+    help="null:, lsl:NAME, udp://host:port, and more (docs/devices.md); may be repeated.",
 )
 @click.option("--arm", is_flag=True, help="Arm once predictions can be trusted.")
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
@@ -111,7 +123,8 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
         "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
-        "gate": {key: options[key] for key in ("rest", "threshold", "dwell_s", "refractory_s")},
+        "gate": {key: options[key] for key in ("rest", "threshold", "dwell_s", "evidence_s", "refractory_s")},
+        "velocity": {"directions": _directions(options["velocity"]) or None},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},
     }
@@ -127,6 +140,19 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     if s.fieldtrip and (s.recording or s.name or s.source_id):
         raise ConfigError(f"stream.fieldtrip = {s.fieldtrip!r}: with it goes no stream name, source_id or recording")
     return config
+
+
+def _directions(values: tuple[str, ...]) -> dict[str, list[float]]:
+    """``left=-1,0`` and so on."""
+    directions = {}
+    for value in values:
+        name, _, numbers = value.partition("=")
+        try:
+            x, y = map(float, numbers.split(","))
+        except ValueError:
+            raise ConfigError(f"--velocity {value}: write CLASS=X,Y, such as left=-1,0") from None
+        directions[name] = [x, y]
+    return directions
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:

@@ -87,6 +87,10 @@ class Edge(click.ParamType):
 @click.option(
     "--decide-at", default=3.5, show_default=True, metavar="S", help="From the cue to the decision of a trial."
 )
+@click.option(
+    "--false-commands-per-min", type=float, metavar="R",
+    help="Choose threshold and dwell for so many commands at rest; the model keeps them. Two or more recordings.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of all that is left to chance.")
 @output_options
 def command(
@@ -112,6 +116,7 @@ def command(
     epoch: tuple[float, float],
     hop: float,
     decide_at: float,
+    false_commands_per_min: float | None,
     seed: int,
     json_path: str | None,
     quiet: bool,
@@ -147,6 +152,9 @@ def command(
         hop_s=_positive("--hop", hop),
         decide_at_s=_positive("--decide-at", decide_at),
         seed=seed,
+        false_commands_per_min=None
+        if false_commands_per_min is None
+        else _positive("--false-commands-per-min", false_commands_per_min, ""),
     )
 
     def bar(fits: list[Any]) -> Iterable[Any]:
@@ -171,6 +179,7 @@ def command(
         "n_left_out": trained.info["n_left_out"],
         "seed": seed,
         "held_out": scores,
+        "gate": trained.info.get("gate"),
     }
     low, high = scores["chance_band"]
     auc = ""
@@ -181,9 +190,23 @@ def command(
         f"{len(trained.spec.channels)} channels\n"
         f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
         f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}{auc}\n"
+        f"{_gate(trained.info.get('gate'))}"
         f"model {out} ({digest[:12]})"
     )
     emit(result, text, json_path, quiet)
+
+
+def _gate(gate: dict[str, Any] | None) -> str:
+    """What was chosen, on runs that had no part in the choice."""
+    if gate is None:
+        return ""
+    shown = "" if gate["is_shown"] else f"; too little rest to show {gate['wanted_per_min']:g}"
+    risk = "-" if gate["risk"] is None else f"{gate['risk']:.2f}"
+    return (
+        f"threshold {gate['threshold']:g} held for {gate['dwell_s']:g} s: {gate['n_false']} false commands in "
+        f"{gate['rest_min']:.1f} min of rest, at most {gate['upper95_per_min']:.2g} a minute (95 %){shown}; "
+        f"a command at {gate['coverage']:.2f} of the cues, {risk} of them wrong\n"
+    )
 
 
 def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -210,7 +233,7 @@ def _split(value: str) -> list[str]:
     return parts if len({"=" in part for part in parts if part}) == 1 else [value]
 
 
-def _positive(option: str, value: float) -> float:
+def _positive(option: str, value: float, unit: str = " s") -> float:
     if not 0 < value < float("inf"):
-        raise ConfigError(f"{option} {value:g}: it must be above 0 s")
+        raise ConfigError(f"{option} {value:g}: it must be above 0{unit}")
     return value

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from bci.config import channel_index
 from bci.control.gate import GateSettings
 from bci.errors import ConfigError, ModelError
+from bci.offline.gate_choice import choose_gate
 from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
 from bci.session import Session
 from bci.signal.epochs import LATE_S, EpochRing
@@ -23,7 +24,7 @@ from bci.signal.montage import Reference
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import BRAIN, Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
 from calibration.fit import calibrate
-from calibration.trials import Cue, HopRun, collect_epochs, cut_trials
+from calibration.trials import Cue, HopRun, Trials, collect_epochs, cut_trials
 from decoders import load_class
 from decoders.checkpoint import save_model
 from decoders.spec import DecoderError, DecoderSpec, Fitted, Request
@@ -60,6 +61,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     hop_s: float = 0.1
     decide_at_s: float = 3.5
     seed: int = 0
+    false_commands_per_min: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +131,7 @@ def train(
         else:
             trials = cut_trials(runs, classes, spec.n_priming_hops, settings.decide_at_s)
         calibrated = calibrate(spec, trials, seed=settings.seed, each=each)
+        gate = _gate(spec, calibrated.fitted, trials, runs, settings)
     except DecoderError as error:
         raise ModelError(f"cannot train on {', '.join(r.path for r in recordings)}: {error}") from None
     info = {
@@ -139,6 +142,7 @@ def train(
         "n_trials": {c: int((trials.y == i).sum()) for i, c in enumerate(classes)},
         "n_left_out": trials.n_left_out,
         "scores": calibrated.scores,
+        **gate,
         "trained_on": [
             {
                 "file": r.path.replace("\\", "/").rsplit("/", 1)[-1],
@@ -152,6 +156,16 @@ def train(
         | {n: version(n) for n in ("rolandic", "numpy", "scipy", "scikit-learn", "pyriemann", "torch")},
     }
     return Trained(spec, calibrated.fitted, preprocessing, info)
+
+
+def _gate(
+    spec: DecoderSpec, fitted: Fitted, trials: Trials, runs: Sequence[HopRun], settings: TrainSettings
+) -> dict[str, Any]:
+    """Threshold and dwell for the wanted rate of false commands, where one is wanted."""
+    if settings.false_commands_per_min is None:
+        return {}
+    wanted, trial_s = settings.false_commands_per_min, settings.decide_at_s
+    return {"gate": choose_gate(spec, fitted, trials, runs, wanted_per_min=wanted, trial_s=trial_s, seed=settings.seed)}
 
 
 def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:
@@ -287,6 +301,16 @@ class _Keep:
         return np.full(2, 0.5), flags, 0.0
 
 
+def _gate_row(gate: dict[str, Any] | None) -> str:
+    """A row of the card: what the gate shall be, and what runs without a part in the choice show of it."""
+    if gate is None:
+        return ""
+    return (
+        f"| gate | threshold {gate['threshold']:g} for {gate['dwell_s']:g} s; {gate['n_false']} false commands in "
+        f"{gate['rest_min']:.1f} min of held-out rest, at most {gate['upper95_per_min']:.2g} a minute (95 %) |\n"
+    )
+
+
 def card(trained: Trained) -> str:
     """The model card: what it is, what it was trained on, how it did, and what that does not show."""
     spec, info, pre = trained.spec, trained.info, trained.preprocessing
@@ -307,7 +331,7 @@ def card(trained: Trained) -> str:
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
 | temperature | {scores["temperature"]:.3g} |
-| seed | {info["seed"]} |
+{_gate_row(info.get("gate"))}| seed | {info["seed"]} |
 
 Trained on:
 {files}
