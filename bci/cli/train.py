@@ -46,6 +46,9 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
 @rate_option
 @click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
 @click.option("--bandpass", nargs=2, type=float, default=(8.0, 30.0), show_default=True, metavar="LOW HIGH", help="Hz.")
+@click.option(
+    "--bands", multiple=True, metavar="LOW-HIGH ...", help="A filter bank instead, such as 8-12 11-16 15-22 20-30."
+)
 @click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
 @click.option(
@@ -83,6 +86,7 @@ def command(
     rate_hz: float | None,
     trigger: str,
     bandpass: tuple[float, float],
+    bands: tuple[str, ...],
     filter_order: int,
     notch: float | None,
     reference: Any,
@@ -117,6 +121,7 @@ def command(
         reference=reference,
         bipolar_pairs=_pairs(bipolar),
         bandpass_hz=bandpass,
+        bands_hz=_bands(bands),
         notch_hz=notch,
         clip=clip,
         bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
@@ -170,6 +175,17 @@ def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         if len(pair) != 2 or not all(pair):
             raise ConfigError(f"--bipolar {'-'.join(pair)}: two electrodes with a hyphen between, such as C3-Cz")
     return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def _bands(values: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+    bands = []
+    for band in (b for value in values for b in value.split(",") if b):
+        low, _, high = band.partition("-")
+        try:
+            bands.append((float(low), float(high)))
+        except ValueError:
+            raise ConfigError(f"--bands {band}: two frequencies with a hyphen between, such as 8-12") from None
+    return tuple(bands)
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:

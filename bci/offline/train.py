@@ -38,7 +38,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
     None; ``bad_channels`` among them are rebuilt from the others, in training and ever after. ``clip`` limits the
     filtered signal to plus and minus so much, in the model's unit, against artefacts. ``decide_at_s`` counts from the
-    cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
+    cue to the end of the window; ``bands_hz`` is a filter bank instead of ``bandpass_hz``; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
     """
 
     labels: dict[str, str]
@@ -50,6 +50,7 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference = "none"
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float, float] = (8.0, 30.0)
+    bands_hz: tuple[tuple[float, float], ...] = ()
     notch_hz: float | None = None
     clip: float | None = None
     bad_channels: tuple[str, ...] = ()
@@ -114,6 +115,7 @@ def train(
         sfreq_hz=preprocessing.sfreq_hz,
         hop=preprocessing.hop,
         classes=classes,
+        n_bands=len(preprocessing.bands_hz) or 1,
         unit=preprocessing.unit,
         window_s=settings.window_s,
         epoch_s=settings.epoch_s,
@@ -186,7 +188,8 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         unit="T" if magnetic else "uV",
         reference="bipolar" if settings.bipolar_pairs else settings.reference,
         bipolar_pairs=settings.bipolar_pairs,
-        bandpass_hz=settings.bandpass_hz,
+        bandpass_hz=None if settings.bands_hz else settings.bandpass_hz,
+        bands_hz=settings.bands_hz,
         notch_hz=settings.notch_hz,
         filter_order=settings.filter_order,
         clip=settings.clip,
@@ -295,13 +298,14 @@ def card(trained: Trained) -> str:
         f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
         for f in info["trained_on"]
     )
-    band = f"{pre.bandpass_hz[0]:g}–{pre.bandpass_hz[1]:g} Hz" if pre.bandpass_hz else "none"
+    bands_hz = pre.bands_hz or (pre.bandpass_hz,) if pre.bandpass_hz or pre.bands_hz else ()
+    band = ", ".join(f"{low:g}–{high:g} Hz" for low, high in bands_hz) or "none"
     return f"""# {spec.name}: {" / ".join(spec.classes)}
 
 | | |
 |---|---|
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
-| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
+| input | {len(spec.channels) // spec.n_bands} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
