@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from decoders.spec import SpecError
+from decoders.spec import DecoderSpec, SpecError
 
 _NAME = re.compile(r"(?P<row>[A-Za-z]+)(?P<place>\d+)(?P<rest>.*)")
 
@@ -29,6 +29,17 @@ def mirror_order(labels: Sequence[str]) -> NDArray[np.intp]:
             raise SpecError(f"channel {label} has no partner {other} across the midline; add it or leave {label} out")
         order.append(at[other.upper()])
     return np.array(order, np.intp)
+
+
+def check_mirror(spec: DecoderSpec) -> None:
+    """Refuse ``options["mirror"]`` where there is no other side: SpecError."""
+    if not spec.options.get("mirror"):
+        return
+    if len(spec.classes) != 2:
+        raise SpecError(
+            f"decoder {spec.name!r}: mirror exchanges 2 classes, here are {len(spec.classes)}; leave it out"
+        )
+    mirror_order(spec.channels)
 
 
 def _across(label: str) -> str:

@@ -197,7 +197,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a person asks of a decoder family.
 
     ``window_s`` is the stretch of signal that one decision should use, ``epoch_s`` the same for a family that answers
-    markers: from and to, in seconds from the marker. ``recentre_hops`` is as in `DecoderSpec`. ``options`` replace sizes that the family would choose. The rest
+    markers: from and to, in seconds from the marker. ``options`` replace sizes that the family would choose. The rest
     is as in `DecoderSpec`.
     """
 

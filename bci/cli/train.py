@@ -63,6 +63,13 @@ def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> 
     "--bad", "bad_channels", multiple=True, metavar="LABEL ...", help="Channels to rebuild from the others, always."
 )
 @click.option("--clip", type=float, metavar="X", help="Limit the filtered signal to ±X (uV, or T for MEG).")
+@click.option(
+    "--recentre", type=click.Choice(["none", "riemann"]), default="none", show_default=True,
+    help="Let the alignment follow the signal, live too (riemann_fb, csp, networks).",
+)  # fmt: skip
+@click.option(
+    "--mirror", is_flag=True, help="Two classes are left and right: learn from mirrored heads too (the same decoders)."
+)
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
 @click.option(
@@ -93,6 +100,8 @@ def command(
     bipolar: tuple[str, ...],
     bad_channels: tuple[str, ...],
     clip: float | None,
+    recentre: Any,
+    mirror: bool,
     sfreq: float | None,
     window: float,
     epoch: tuple[float, float],
@@ -125,6 +134,8 @@ def command(
         notch_hz=notch,
         clip=clip,
         bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
+        recentre=recentre,
+        mirror=mirror,
         sfreq_hz=sfreq,
         window_s=_positive("--window", window),
         epoch_s=epoch,

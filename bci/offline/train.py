@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,7 +38,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
     None; ``bad_channels`` among them are rebuilt from the others, in training and ever after. ``clip`` limits the
     filtered signal to plus and minus so much, in the model's unit, against artefacts. ``decide_at_s`` counts from the
-    cue to the end of the window; ``bands_hz`` is a filter bank instead of ``bandpass_hz``; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
+    cue to the end of the window; ``bands_hz`` is a filter bank instead of ``bandpass_hz``; ``sfreq_hz`` is the rate of
+    the decoder, the stream's own where None. ``recentre`` "riemann" lets the alignment follow the signal live, a step
+    every ``window_s``; ``mirror`` makes use of two classes being left and right.
     """
 
     labels: dict[str, str]
@@ -56,6 +58,8 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     bad_channels: tuple[str, ...] = ()
     sfreq_hz: float | None = None
     window_s: float = 3.0
+    recentre: Literal["none", "riemann"] = "none"
+    mirror: bool = False
     epoch_s: tuple[float, float] = (0.0, 0.8)
     filter_order: int = 4
     hop_s: float = 0.1
@@ -119,11 +123,17 @@ def train(
         unit=preprocessing.unit,
         window_s=settings.window_s,
         epoch_s=settings.epoch_s,
+        recentre_hops=round(settings.window_s / settings.hop_s) if settings.recentre == "riemann" else 0,
+        options={"mirror": 1.0} if settings.mirror else {},
     )
     try:
         spec = load_class(settings.decoder).design(request)
     except DecoderError as error:
         raise ConfigError(str(error)) from None
+    if spec.recentre_hops != request.recentre_hops or spec.options.get("mirror", 0.0) != float(settings.mirror):
+        raise ConfigError(
+            f"decoder {settings.decoder!r} takes neither --recentre nor --mirror; riemann_fb, csp and the networks do"
+        )
     runs = [preprocess(recording, preprocessing, settings, spec) for recording in recordings]
     try:
         if spec.epoch is not None:
@@ -300,12 +310,15 @@ def card(trained: Trained) -> str:
     )
     bands_hz = pre.bands_hz or (pre.bandpass_hz,) if pre.bandpass_hz or pre.bands_hz else ()
     band = ", ".join(f"{low:g}–{high:g} Hz" for low, high in bands_hz) or "none"
+    n_channels = len(spec.channels) // spec.n_bands
+    recentring = f"a step every {spec.recentre_hops * spec.hop_s:.3g} s" if spec.recentre_hops else "none"
     return f"""# {spec.name}: {" / ".join(spec.classes)}
 
 | | |
 |---|---|
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
-| input | {len(spec.channels) // spec.n_bands} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
+| input | {n_channels} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
+| recentring | {recentring} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |

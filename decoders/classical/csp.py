@@ -1,8 +1,8 @@
 """`csp`: common spatial patterns of each band, the logarithm of their power, linear discriminant analysis.
 
 Blankertz et al. 2008 (IEEE Signal Process. Mag. 25:41); with several bands Ang et al. 2008 (IJCNN, without its
-selection of features). Covariances are shrunk (Ledoit and Wolf 2004), so is the discriminant. pyriemann and scikit-learn
-fit it; a step needs numpy alone.
+selection of features). Covariances are shrunk (Ledoit and Wolf 2004), so is the discriminant. pyriemann and
+scikit-learn fit it; a step needs numpy alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class CSP:
         """The window is ``window_s``; there are no more filters than channels."""
         spec = design_windowed("csp", request, OPTIONS)
         n, c = spec.options["n_filters"], len(spec.channels) // spec.n_bands
-        if not 1 <= n or n != int(n):
+        if not n >= 1 or n != int(n):
             raise SpecError(f"decoder 'csp': n_filters {n:g}; it must be a whole number of at least 1")
         spec.options["n_filters"] = float(min(n, c))
         return spec
@@ -54,7 +54,7 @@ class CSP:
         align: NDArray[np.float64] | None = None,
     ) -> Fitted:  # fmt: skip
         """Align (to the trials' mean, or each trial by its own ``align``), filters, discriminant; nothing is random."""
-        from pyriemann.spatialfilters import CSP as Filters
+        from pyriemann import spatialfilters
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
         covariances = band_covariances(spec, x)[:, 0]
@@ -67,7 +67,7 @@ class CSP:
         n_filters = int(spec.options["n_filters"])
         filters = np.stack(
             [
-                np.asarray(Filters(nfilter=n_filters, metric="euclid").fit(band, y).filters_)
+                np.asarray(spatialfilters.CSP(nfilter=n_filters, metric="euclid").fit(band, y).filters_)
                 for band in np.moveaxis(covariances, 1, 0)
             ]
         )

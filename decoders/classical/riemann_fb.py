@@ -1,7 +1,7 @@
 """`riemann_fb`: covariances of a filter bank, over the window and over its halves, tangent space, logistic regression.
 
-The bands are the rows of the input (`DecoderSpec.n_bands`); the tangent space is that of Barachant et al. 2012 (IEEE TBME
-59:920), the bank that of Ang et al. 2008 (IJCNN, FBCSP). Each band is aligned by a matrix of its own, which live
+The bands are the rows of the input (`DecoderSpec.n_bands`); the tangent space is that of Barachant et al. 2012 (IEEE
+TBME 59:920), the bank that of Ang et al. 2008 (IJCNN, FBCSP). Each band is aligned by a matrix of its own, which live
 recentring moves (Zanini et al. 2018, IEEE TBME 65:1107; Kumar et al. 2019, arXiv:1909.04733).
 """
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from decoders.classical.linear import fit_logistic
 from decoders.classical.riemann import log_matrix, shrunk_covariance
-from decoders.mirror import mirror_order
+from decoders.mirror import check_mirror, mirror_order
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError
 from decoders.windowed import Windowed
 
@@ -64,9 +64,7 @@ class RiemannFB:
             tangent = (tangent - tangent[..., order, :][..., order]) / 2
         features = (tangent[..., upper[0], upper[1]] * twice).reshape(n, -1)
         scale = np.maximum(np.sqrt((features**2).mean(axis=0)), 1e-9)  # what is zero by symmetry stays zero
-        coef, intercept = fit_logistic(
-            features / scale, y, len(spec.classes), C=LOGISTIC_C, intercept=not mirrored
-        )
+        coef, intercept = fit_logistic(features / scale, y, len(spec.classes), C=LOGISTIC_C, intercept=not mirrored)
         flat = (coef / scale[:, None]).reshape(n_segments, n_bands, len(twice), -1) * (twice / 2)[:, None]
         whole = np.zeros((n_segments, n_bands, c, c, flat.shape[-1]))
         whole[:, :, upper[0], upper[1]] += flat
@@ -126,15 +124,6 @@ def design_windowed(name: str, request: Request, options: dict[str, float]) -> D
     )
     check_mirror(spec)
     return spec
-
-
-def check_mirror(spec: DecoderSpec) -> None:
-    """Refuse ``options["mirror"]`` where there is no other side: SpecError."""
-    if not spec.options.get("mirror"):
-        return
-    if len(spec.classes) != 2:
-        raise SpecError(f"decoder {spec.name!r}: mirror exchanges 2 classes, here are {len(spec.classes)}; leave it out")
-    mirror_order(spec.channels)
 
 
 def band_covariances(spec: DecoderSpec, x: NDArray[np.float32]) -> NDArray[np.float64]:
