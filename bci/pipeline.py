@@ -15,14 +15,20 @@ from bci.ports import END_MARKER
 from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, StreamSpec
+from calibration.align import Recentring
 from decoders.checkpoint import Model
 from decoders.engine import Runner
 from decoders.epochs import EpochRunner
 from decoders.spec import Decoder, EpochDecoder
 
+_UNTRUSTED = Flag.FILLED | Flag.NONFINITE | Flag.BAD_CHANNEL
+
 
 class Pipeline:
     """Raw blocks in, class probabilities out, hop by hop; or, for a model that answers markers, epoch by epoch.
+
+    A model that recentres gets another ``align`` every `DecoderSpec.recentre_hops` good hops, before the last of them
+    is decoded. The running mean outlives segments; it begins anew with the pipeline.
 
     Parameters
     ----------
@@ -53,10 +59,12 @@ class Pipeline:
         self.block = self.preprocessing.block
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
         hop_s = spec.hop / spec.sfreq_hz
-        self.runner = self._ring = None
+        self.runner = self._ring = self._recentring = None
         self._nothing = np.full(len(self.classes), 1 / len(self.classes))
         if model.spec.epoch is None:
             self.runner = Runner(cast("Decoder", model.decoder), model.params)
+            if model.spec.recentre_hops:
+                self._recentring = Recentring(model.params["align"], model.spec.recentre_hops)
             self._markers = frozenset()
         else:
             self._first, stop = model.spec.epoch
@@ -65,7 +73,8 @@ class Pipeline:
             self._epochs = EpochRunner(cast("EpochDecoder", model.decoder), model.params)
             self._markers = frozenset((*model.info.get("labels", {}), *lock_to))
         # until then an answer depends on where the pipeline was started, or on a sample that was made up
-        self._n_priming = model.spec.n_priming_hops + math.ceil(self.preprocessing.settling_s / hop_s)
+        self._n_settling = math.ceil(self.preprocessing.settling_s / hop_s)
+        self._n_priming = model.spec.n_priming_hops + self._n_settling
         self.n_prime_blocks = math.ceil(self._n_priming * hop_s * stream.sfreq_hz / self.block) + 1
         self._n_hops = self._n_samples = 0  # since the start; raw ones
         self._taint: dict[Flag, int] = {}
@@ -84,6 +93,8 @@ class Pipeline:
         self.preprocessing.start(first_sample)
         if self.runner is not None:
             self.runner.reset()
+        if self._recentring is not None:
+            self._recentring.begin_segment()
         if self._ring is not None:
             self._ring.start()
         self._n_hops = self._n_samples = 0
@@ -113,6 +124,10 @@ class Pipeline:
                     self._taint[flag] = n_left - 1
             if self._n_hops < self._n_priming:
                 flags |= Flag.PRIMING
+            if self._recentring is not None:
+                is_good = self._n_hops > self._n_settling and not flags & _UNTRUSTED
+                if self._recentring.step(data, is_good) and self.runner is not None:
+                    self.runner.set_params(align=self._recentring.align)
             results.append(self._answer(data, flags))
         mark("decoded")
         return results

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration import stats
+from calibration.align import align_trials, covariances, starting_alignment
 from calibration.trials import Trials, check_trials
 from decoders import load_class
 from decoders.engine import softmax, use_one_thread
+from decoders.mirror import mirror_order
 from decoders.spec import DecoderSpec, Family, Fitted
 
 N_FOLDS = 5  # where there is one run only
@@ -44,7 +46,8 @@ def calibrate(
     """Fit ``spec.name`` to the trials.
 
     The temperature is chosen on trials that were held out: one run at a time, or, with a single run, consecutive fifths
-    of each class. Then the decoder is fitted again on everything.
+    of each class. Then the decoder is fitted again on everything. Where the decoder recentres, each trial is aligned as
+    `calibration.align.align_trials` does it, from the mean of the trials that are fitted.
 
     Parameters
     ----------
@@ -68,9 +71,17 @@ def calibrate(
     fitted = None
     for k in each([*range(fold.max() + 1), None]):
         rest = fold != k if k is not None else np.ones(len(fold), bool)
-        fitted = family.fit(spec, trials.x[rest], trials.y[rest], seed=seed)
+        if spec.recentre_hops:
+            start, align = recentred(spec, trials, rest)
+            more: dict[str, Any] = {"align": align[rest]}
+            fitted = family.fit(spec, trials.x[rest], trials.y[rest], seed=seed, **more)
+            params = {**fitted.params, "align": align[~rest]}
+            fitted = Fitted(fitted.weights, {**fitted.params, "align": start})
+        else:
+            fitted = family.fit(spec, trials.x[rest], trials.y[rest], seed=seed)
+            params = fitted.params
         if k is not None:
-            held_out[~rest] = decide(family, spec, fitted, trials.x[~rest])
+            held_out[~rest] = decide(family, spec, Fitted(fitted.weights, params), trials.x[~rest])
     assert fitted is not None
     t = temperature(held_out, trials.y)
     p = softmax(held_out / t)
@@ -91,6 +102,19 @@ def calibrate(
         "split": split,
     }
     return Calibrated(fitted, p, scores)
+
+
+def recentred(
+    spec: DecoderSpec, trials: Trials, rest: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where recentring starts, by the trials ``rest``, and the matrix of each trial, in their order in time."""
+    n_samples = min(trials.x.shape[2], spec.recentre_hops * spec.hop)
+    covariance = covariances(trials.x[:, :, -n_samples:], spec.n_bands)
+    c = covariance.shape[-1]
+    mirror = mirror_order(spec.channels[:c]) if spec.options.get("mirror") else None
+    start = starting_alignment(covariance[rest], mirror)
+    subject = trials.subject if len(trials.subject) else np.zeros(len(trials.y), int)
+    return start, align_trials(covariance, subject, start)
 
 
 def folds(trials: Trials) -> tuple[NDArray[np.integer], str]:

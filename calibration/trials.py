@@ -71,6 +71,8 @@ class Trials:
     classes : tuple of str
     n_left_out : int
         Cues whose signal was not whole: too early, cut off at the end, or with bad samples.
+    subject : ndarray of int, shape (n_trials,)
+        Number of the person that each is of; empty where there is one.
     """
 
     x: NDArray[np.float32]
@@ -78,6 +80,7 @@ class Trials:
     run: NDArray[np.integer]
     classes: tuple[str, ...]
     n_left_out: int = 0
+    subject: NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, int))
 
 
 def decision_hop(sample_index: NDArray[np.integer], cue: Cue, decide_at_s: float, sfreq_hz: float) -> int | None:
@@ -155,7 +158,8 @@ def _trials(
             f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out; "
             f"cues found: {', '.join(found) or 'none'})"
         )
-    return Trials(np.stack(x), np.array(y), np.array(groups), tuple(classes), n_left_out)
+    _, who = np.unique([run.subject for run in runs], return_inverse=True)
+    return Trials(np.stack(x), np.array(y), np.array(groups), tuple(classes), n_left_out, who[groups])
 
 
 def _is_whole(run: HopRun, first: int, last: int) -> bool:

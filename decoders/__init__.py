@@ -11,6 +11,8 @@ from decoders.spec import Family, SpecError
 
 DECODERS: dict[str, str] = {
     "riemann": "decoders.classical.riemann:Riemann",
+    "riemann_fb": "decoders.classical.riemann_fb:RiemannFB",
+    "csp": "decoders.classical.csp:CSP",
     "bandpower": "decoders.classical.bandpower:BandPower",
     "xdawn": "decoders.classical.xdawn:Xdawn",
     "cca": "decoders.classical.cca:CCA",

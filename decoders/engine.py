@@ -38,6 +38,20 @@ class Runner:
         self._x: Any = self._as_backend(np.zeros((1, *self._shape), np.float32))
         self.reset()
 
+    def set_params(self, **values: NDArray) -> None:
+        """Replace params of these names, of the same shapes, from the next hop on; memory stays as it is.
+
+        Raises
+        ------
+        SpecError
+            There is no such param, or it has another shape.
+        """
+        for name, value in values.items():
+            if name not in self._params or tuple(self._params[name].shape) != value.shape:
+                has = {key: tuple(held.shape) for key, held in self._params.items()}
+                raise SpecError(f"decoder {self.spec.name!r}: param {name} of shape {value.shape}; it has {has}")
+            self._params[name] = self._as_backend(value)
+
     def reset(self) -> None:
         """Forget everything: a new segment begins."""
         self._state = self.decoder.initial_state(1)

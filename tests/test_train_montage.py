@@ -67,6 +67,19 @@ def test_what_is_no_pair_is_said(recording, tmp_path, capsys):
     assert "--bipolar C3: two electrodes with a hyphen between, such as C3-Cz" in capsys.readouterr().err
 
 
+def test_a_filter_bank_is_trained_and_runs(recording, tmp_path, capsys):
+    options = ["--labels", "left=left", "right=right", "--bands", "8-12", "11-16", "--channels", "C3", "Cz", "C4"]
+    main(["train", str(recording), *options, "--out", str(tmp_path / "model"), "--json", "-"])
+    labels = [f"{label} {band}" for band in ("8-12", "11-16") for label in ("C3", "Cz", "C4")]
+    assert json.loads(capsys.readouterr().out)["channels"] == labels
+    model = load(tmp_path / "model")
+    assert "channels at 250 Hz in uV; band 8–12 Hz, 11–16 Hz" in (tmp_path / "model" / "card.md").read_text("utf-8")
+    assert evaluate(model, [SimulatedPerson(1, 1.0, session=3, n_trials=4).recording()])["n_trials"] == 4
+    with pytest.raises(SystemExit):
+        main(["train", str(recording), *options[:3], "--bands", "8to12", "--out", str(tmp_path / "other")])
+    assert "--bands 8to12: two frequencies with a hyphen between, such as 8-12" in capsys.readouterr().err
+
+
 def _with_flat(path, recording, label):
     """The same recording with an electrode that has come off."""
     signal = recording.signals[0]

@@ -62,6 +62,9 @@ class Edge(click.ParamType):
     "--bandpass", nargs=2, type=Edge(), default=(8.0, 30.0), show_default=True, metavar="LOW HIGH",
     help="Hz; '-' for an edge that is not there.",
 )  # fmt: skip
+@click.option(
+    "--bands", multiple=True, metavar="LOW-HIGH ...", help="A filter bank instead, such as 8-12 11-16 15-22 20-30."
+)
 @click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
 @click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
 @click.option("--notch-harmonics", default=1, show_default=True, help="Multiples of it, itself included.")
@@ -77,6 +80,13 @@ class Edge(click.ParamType):
     "--bad", "bad_channels", multiple=True, metavar="LABEL ...", help="Channels to rebuild from the others, always."
 )
 @click.option("--clip", type=float, metavar="X", help="Limit the filtered signal to ±X (uV, or T for MEG).")
+@click.option(
+    "--recentre", type=click.Choice(["none", "riemann"]), default="none", show_default=True,
+    help="Let the alignment follow the signal, live too (riemann_fb, csp, networks).",
+)  # fmt: skip
+@click.option(
+    "--mirror", is_flag=True, help="Two classes are left and right: learn from mirrored heads too (the same decoders)."
+)
 @click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
 @click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
 @click.option(
@@ -104,6 +114,7 @@ def command(
     rate_hz: float | None,
     trigger: str,
     bandpass: tuple[float | None, float | None],
+    bands: tuple[str, ...],
     filter_order: int,
     notch: float | None,
     notch_harmonics: int,
@@ -111,6 +122,8 @@ def command(
     bipolar: tuple[str, ...],
     bad_channels: tuple[str, ...],
     clip: float | None,
+    recentre: Any,
+    mirror: bool,
     sfreq: float | None,
     window: float,
     epoch: tuple[float, float],
@@ -140,10 +153,13 @@ def command(
         reference=reference,
         bipolar_pairs=_pairs(bipolar),
         bandpass_hz=None if bandpass == (None, None) else bandpass,
+        bands_hz=_bands(bands),
         notch_hz=notch,
         notch_harmonics=notch_harmonics,
         clip=clip,
         bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
+        recentre=recentre,
+        mirror=mirror,
         sfreq_hz=sfreq,
         window_s=_positive("--window", window),
         epoch_s=epoch,
@@ -215,6 +231,17 @@ def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         if len(pair) != 2 or not all(pair):
             raise ConfigError(f"--bipolar {'-'.join(pair)}: two electrodes with a hyphen between, such as C3-Cz")
     return tuple((pair[0], pair[1]) for pair in pairs)
+
+
+def _bands(values: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+    bands = []
+    for band in (b for value in values for b in value.split(",") if b):
+        low, _, high = band.partition("-")
+        try:
+            bands.append((float(low), float(high)))
+        except ValueError:
+            raise ConfigError(f"--bands {band}: two frequencies with a hyphen between, such as 8-12") from None
+    return tuple(bands)
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:

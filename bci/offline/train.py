@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,7 +38,9 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
     None; ``bad_channels`` among them are rebuilt from the others, in training and ever after. ``clip`` limits the
     filtered signal to plus and minus so much, in the model's unit, against artefacts. ``decide_at_s`` counts from the
-    cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
+    cue to the end of the window; ``bands_hz`` is a filter bank instead of ``bandpass_hz``; ``sfreq_hz`` is the rate of
+    the decoder, the stream's own where None. ``recentre`` "riemann" lets the alignment follow the signal live, a step
+    every ``window_s``; ``mirror`` makes use of two classes being left and right.
     """
 
     labels: dict[str, str]
@@ -50,12 +52,15 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference = "none"
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float | None, float | None] | None = (8.0, 30.0)
+    bands_hz: tuple[tuple[float, float], ...] = ()
     notch_hz: float | None = None
     notch_harmonics: int = 1
     clip: float | None = None
     bad_channels: tuple[str, ...] = ()
     sfreq_hz: float | None = None
     window_s: float = 3.0
+    recentre: Literal["none", "riemann"] = "none"
+    mirror: bool = False
     epoch_s: tuple[float, float] = (0.0, 0.8)
     filter_order: int = 4
     hop_s: float = 0.1
@@ -116,14 +121,21 @@ def train(
         sfreq_hz=preprocessing.sfreq_hz,
         hop=preprocessing.hop,
         classes=classes,
+        n_bands=len(preprocessing.bands_hz) or 1,
         unit=preprocessing.unit,
         window_s=settings.window_s,
         epoch_s=settings.epoch_s,
+        recentre_hops=round(settings.window_s / settings.hop_s) if settings.recentre == "riemann" else 0,
+        options={"mirror": 1.0} if settings.mirror else {},
     )
     try:
         spec = load_class(settings.decoder).design(request)
     except DecoderError as error:
         raise ConfigError(str(error)) from None
+    if spec.recentre_hops != request.recentre_hops or spec.options.get("mirror", 0.0) != float(settings.mirror):
+        raise ConfigError(
+            f"decoder {settings.decoder!r} takes neither --recentre nor --mirror; riemann_fb, csp and the networks do"
+        )
     runs = [preprocess(recording, preprocessing, settings, spec) for recording in recordings]
     try:
         if spec.epoch is not None:
@@ -200,7 +212,8 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         unit="T" if magnetic else "uV",
         reference="bipolar" if settings.bipolar_pairs else settings.reference,
         bipolar_pairs=settings.bipolar_pairs,
-        bandpass_hz=settings.bandpass_hz,
+        bandpass_hz=None if settings.bands_hz else settings.bandpass_hz,
+        bands_hz=settings.bands_hz,
         notch_hz=settings.notch_hz,
         notch_harmonics=settings.notch_harmonics,
         filter_order=settings.filter_order,
@@ -320,13 +333,18 @@ def card(trained: Trained) -> str:
         f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
         for f in info["trained_on"]
     )
-    band = "–".join("" if edge is None else f"{edge:g}" for edge in pre.bandpass_hz) if pre.bandpass_hz else "all"
+    bands_hz = pre.bands_hz or (pre.bandpass_hz or (None, None),)
+    edges = (("" if edge is None else f"{edge:g}" for edge in band_hz) for band_hz in bands_hz)
+    band = ", ".join("–".join(pair) for pair in edges) if any(bands_hz[0]) else "all"
+    n_channels = len(spec.channels) // spec.n_bands
+    recentring = f"a step every {spec.recentre_hops * spec.hop_s:.3g} s" if spec.recentre_hops else "none"
     return f"""# {spec.name}: {" / ".join(spec.classes)}
 
 | | |
 |---|---|
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
-| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
+| input | {n_channels} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
+| recentring | {recentring} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
 | chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |

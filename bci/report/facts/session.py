@@ -162,6 +162,10 @@ def _gate(config: dict[str, Any], run: RunRecord, model: dict[str, Any]) -> dict
     return {key: config.get("gate", {}).get(key, default.get(key)) for key in keys} | {"rest": _rest(run)}
 
 
+def _outer_edges(bands_hz: list[list[float]] | None) -> list[float] | None:
+    return [min(low for low, _ in bands_hz), max(high for _, high in bands_hz)] if bands_hz else None
+
+
 def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, Any]]) -> dict[str, Any]:
     spec, info, filters = (model.get(key, {}) for key in ("decoder", "info", "preprocessing"))
     sfreq_hz = spec.get("sfreq_hz")
@@ -172,7 +176,7 @@ def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, A
         "classes": list(run.classes),
         "n_channels": len(filters.get("channels", [])),
         "channels": filters.get("channels", []),
-        "bandpass_hz": filters.get("bandpass_hz"),
+        "bandpass_hz": filters.get("bandpass_hz") or _outer_edges(filters.get("bands_hz")),
         "notch_hz": filters.get("notch_hz"),
         "reference": filters.get("reference"),
         "window_s": info.get("window_s"),

@@ -1,0 +1,197 @@
+"""Networks on the imagery of other people, for a machine with a GPU: one file of packed trials in, answers out.
+
+python scripts/imagery_networks.py PACKED/sixteen.npz --frontal PACKED/frontal.npz --out OUT --device cuda --budget 540
+
+A family is chosen on one split of the training people of the first fold; the three best then learn five folds with
+three seeds each. Every answer is written as soon as it is there (OUT/answers.json; a second call goes on from it), the
+weights of the folds into OUT/weights.npz.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import imagery_data as data
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from calibration.align import align_trials
+from decoders import load_class
+from decoders.networks.network import aligned
+from decoders.spec import DecoderSpec, Request
+from decoders.training import loop
+
+RECIPE = {"n_filters": 24.0, "kernel": 20.0, "pool": 4.0, "frame_kernel": 8.0, "frame_pool": 2.0}
+CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {  # family, sizes, constants of training
+    "eegnet": ("eegnet", RECIPE, {}),
+    "eegnet, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {}),
+    "eegnet, rate .003": ("eegnet", RECIPE, {"PEAK_RATE": 3e-3}),
+    "eegnet, rate .003, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {"PEAK_RATE": 3e-3}),
+    "eegnet, 48 filters": ("eegnet", {**RECIPE, "n_filters": 48.0}, {"PEAK_RATE": 3e-3}),
+    "eegnet, 30 epochs": ("eegnet", RECIPE, {"MIN_EPOCHS": 30}),
+    "shallow": ("shallow", {}, {}),
+    "shallow, rate .003": ("shallow", {}, {"PEAK_RATE": 3e-3}),
+    "shallow, pool 1 s": ("shallow", {"pooled_hops": 10.0}, {"PEAK_RATE": 3e-3}),
+    "shallow, 80 filters, pool 1 s": ("shallow", {"n_filters": 80.0, "pooled_hops": 10.0}, {"PEAK_RATE": 3e-3}),
+    "shallow, 80 filters, 30 epochs": (
+        "shallow",
+        {"n_filters": 80.0, "pooled_hops": 10.0},
+        {"PEAK_RATE": 3e-3, "MIN_EPOCHS": 30},
+    ),
+    "tcn": ("tcn", {}, {}),
+    "tcn, rate .003": ("tcn", {}, {"PEAK_RATE": 3e-3}),
+    "transformer": ("transformer", {}, {"PEAK_RATE": 3e-3}),
+    "cnn_lstm": ("cnn_lstm", {}, {"PEAK_RATE": 3e-3}),
+    "mlp": ("mlp", {}, {"PEAK_RATE": 3e-3}),
+    "gnn": ("gnn", {}, {"PEAK_RATE": 3e-3}),
+    "lstm": ("lstm", {}, {"PEAK_RATE": 3e-3}),
+    "gru": ("gru", {}, {"PEAK_RATE": 3e-3}),
+    "rnn": ("rnn", {}, {"PEAK_RATE": 3e-3}),
+    "convlstm": ("convlstm", {}, {"PEAK_RATE": 3e-3}),
+    "cnn3d": ("cnn3d", {}, {"PEAK_RATE": 3e-3}),
+}
+SEEDS = (0, 1, 2)
+
+
+class Answers:
+    """What has been computed, by name; on disk after every addition."""
+
+    def __init__(self, out: Path):
+        self.path, self.weights_path = out / "answers.json", out / "weights.npz"
+        out.mkdir(parents=True, exist_ok=True)
+        self.rows: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.weights = dict(np.load(self.weights_path)) if self.weights_path.exists() else {}
+
+    def add(self, key: str, row: dict[str, Any], weights: dict[str, NDArray] | None = None) -> None:
+        """Keep one more, and its weights."""
+        self.rows[key] = row
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps(self.rows))
+        part.replace(self.path)
+        if weights is not None:
+            self.weights |= {f"{key}/{name}": value for name, value in weights.items()}
+            np.savez(self.weights_path, **self.weights)
+
+
+class Task:
+    """Trials, how each is aligned in each split, and how a network is trained and scored on them."""
+
+    def __init__(self, path: Path, device: str):
+        self.cued, self.device = data.unpack(path), device
+        self.start = np.load(path)["starts"]
+        self.splits = data.splits(int(self.cued.person.max()) + 1)
+        self.covariance = data.last_covariances(self.cued)
+        self._align: dict[str, NDArray[np.float64]] = {}
+
+    def align(self, split: str, is_static: bool) -> NDArray[np.float64]:
+        """Of every trial in this split."""
+        start = self.start[list(self.splits).index(split)]
+        if is_static:
+            return np.broadcast_to(start, (len(self.cued.y), *start.shape))
+        if split not in self._align:
+            self._align[split] = align_trials(self.covariance, self.cued.person, start)
+        return self._align[split]
+
+    def spec(self, name: str) -> DecoderSpec:
+        """The candidate's spec for these channels."""
+        family, sizes, _ = CANDIDATES[name]
+        labels = tuple(f"{c} {low:g}-{high:g}" for low, high in self.cued.bands_hz for c in self.cued.labels)
+        return load_class(family).design(
+            Request(
+                channels=labels, sfreq_hz=data.SFREQ_HZ, hop=data.HOP, classes=("left", "right"),
+                n_bands=len(self.cued.bands_hz), window_s=3.4, recentre_hops=round(data.WINDOW_S * 10),
+                options={**sizes, "mirror": 1.0},
+            )
+        )  # fmt: skip
+
+    def train(
+        self, name: str, train: NDArray[np.bool_], test: NDArray[np.bool_], align: NDArray[np.float64], seed: int
+    ) -> tuple[dict[str, Any], dict[str, NDArray]]:
+        """Fit to ``train``, answer ``test``: log odds of right, and the weights."""
+        spec, family = self.spec(name), load_class(CANDIDATES[name][0])
+        kept = {key: getattr(loop, key) for key in CANDIDATES[name][2]}
+        began = time.monotonic()
+        try:
+            for key, value in CANDIDATES[name][2].items():
+                setattr(loop, key, value)
+            fit: Any = family.fit
+            fitted = fit(
+                spec, self.cued.rows[train], self.cued.y[train], seed=seed, align=align[train], device=self.device
+            )
+        finally:
+            for key, value in kept.items():
+                setattr(loop, key, value)
+        network: Any = family.restore(spec, fitted.weights)
+        network.to(self.device)
+        params = {"align": torch.from_numpy(fitted.params["align"]).to(self.device)}
+        log_odds = []
+        with torch.inference_mode():
+            for part in np.array_split(np.flatnonzero(test), max(1, int(test.sum()) // 500)):
+                x = torch.from_numpy(aligned(self.cued.rows[part], align[part])).to(self.device)
+                x = x[:, :, x.shape[2] % data.HOP :]
+                logits, _ = network.forward(x, network.initial_state(len(x)), params)
+                log_odds.append((logits[:, -1, 1] - logits[:, -1, 0]).cpu().numpy())
+        found = np.concatenate(log_odds).astype(float)
+        right = (found > 0) == self.cued.y[test]
+        people = self.cued.person[test]
+        row = {
+            "name": name, "seed": seed, "trials": np.flatnonzero(test).tolist(), "log_odds": found.round(4).tolist(),
+            "mean": float(np.mean([right[people == p].mean() for p in np.unique(people)])),
+            "seconds": time.monotonic() - began,
+        }  # fmt: skip
+        return row, fitted.weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("packed", type=Path)
+    parser.add_argument("--frontal", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--budget", type=float, default=1e9, metavar="S", help="Begin nothing after so many seconds.")
+    parser.add_argument("--only", nargs="*", help="Candidates by name; all otherwise.")
+    parser.add_argument("--n-best", type=int, default=3)
+    a = parser.parse_args()
+    began, answers, task = time.monotonic(), Answers(a.out), Task(a.packed, a.device)
+    print(f"{len(task.cued.y)} trials on {a.device}, {time.monotonic() - began:.0f} s", flush=True)
+
+    def do(key: str, on: Task, name: str, split: str, seed: int, *, is_static: bool = False) -> dict[str, Any] | None:
+        if key in answers.rows:
+            return answers.rows[key]
+        if time.monotonic() - began > a.budget:
+            print(f"no time left for {key}", flush=True)
+            return None
+        people = on.splits[split]
+        train, test = (np.isin(on.cued.person, part) for part in people)
+        row, weights = on.train(name, train, test, on.align(split, is_static), seed)
+        answers.add(key, row, weights if split != "choose" and on is task else None)
+        print(f"{key:60s} {row['mean']:.4f}  {row['seconds']:.1f} s  at {time.monotonic() - began:.0f} s", flush=True)
+        return row
+
+    chosen: dict[str, tuple[float, str]] = {}  # of each family its best candidate
+    for name in a.only or CANDIDATES:
+        row = do(f"choose/{name}", task, name, "choose", 0)
+        family = CANDIDATES[name][0]
+        if row is not None and row["mean"] > chosen.get(family, (0.0, ""))[0]:
+            chosen[family] = (row["mean"], name)
+    best = [name for _, name in sorted(chosen.values(), reverse=True)][: a.n_best]
+    print("best:", best, flush=True)
+    for name in best:
+        for k in range(data.N_FOLDS):
+            for seed in SEEDS:
+                do(f"across/{name}/fold {k}/{seed}", task, name, f"fold {k}", seed)
+    for k in range(data.N_FOLDS):
+        do(f"static/{best[0]}/fold {k}/0", task, best[0], f"fold {k}", 0, is_static=True)
+    if a.frontal:
+        frontal = Task(a.frontal, a.device)
+        for k in range(data.N_FOLDS):
+            do(f"frontal/{best[0]}/fold {k}/0", frontal, best[0], f"fold {k}", 0)
+
+
+if __name__ == "__main__":
+    main()
