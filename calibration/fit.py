@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +14,10 @@ from calibration import stats
 from calibration.trials import Trials, check_trials
 from decoders import load_class
 from decoders.engine import softmax, use_one_thread
-from decoders.spec import DecoderSpec, Family, Fitted
+from decoders.spec import DecoderSpec, Family, FitError, Fitted
+from decoders.training.plan import Journal, Plan, Unit
 
-N_FOLDS = 5  # where there is one run only
+N_FOLDS = 5  # of people, or of one run's trials
 TEMPERATURES = np.geomspace(0.1, 30.0, 241)
 
 
@@ -39,12 +41,18 @@ class Calibrated:
 
 
 def calibrate(
-    spec: DecoderSpec, trials: Trials, *, seed: int, each: Callable[[list[Any]], Iterable[Any]] = iter
+    spec: DecoderSpec,
+    trials: Trials,
+    *,
+    seed: int,
+    plan: Plan | None = None,
+    each: Callable[[list[Any]], Iterable[Any]] = iter,
+    journals: Callable[[str], Journal] | None = None,
 ) -> Calibrated:
     """Fit ``spec.name`` to the trials.
 
-    The temperature is chosen on trials that were held out: one run at a time, or, with a single run, consecutive fifths
-    of each class. Then the decoder is fitted again on everything.
+    The temperature is chosen on trials that were held out: people of several, else one run at a time, or, with a single
+    run, consecutive fifths of each class. Then the decoder is fitted again on everything.
 
     Parameters
     ----------
@@ -52,13 +60,17 @@ def calibrate(
     trials : Trials
         ``x`` holds ``spec.context`` samples or more; epochs where the decoder answers markers.
     seed : int
+    plan : Plan or None
+        How to train, where the decoder is a network; its usual way where None.
     each : callable
         Wraps the list of fits to come, for a progress bar.
+    journals : callable
+        From the name of a fit to where it keeps what it has done.
 
     Raises
     ------
     FitError
-        The trials are too few, of one class, not finite, or have a constant channel.
+        The trials are too few, of one class, not finite, or have a constant channel; or a plan without a network.
     """
     check_trials(trials, spec.channels)
     family = load_class(spec.name)
@@ -68,7 +80,7 @@ def calibrate(
     fitted = None
     for k in each([*range(fold.max() + 1), None]):
         rest = fold != k if k is not None else np.ones(len(fold), bool)
-        fitted = family.fit(spec, trials.x[rest], trials.y[rest], seed=seed)
+        fitted = _fit(family, spec, trials.of(rest), seed, plan, journals, "all" if k is None else f"fold-{k}")
         if k is not None:
             held_out[~rest] = decide(family, spec, fitted, trials.x[~rest])
     assert fitted is not None
@@ -89,13 +101,75 @@ def calibrate(
     return Calibrated(fitted, p, scores)
 
 
+def _fit(
+    family: Any,
+    spec: DecoderSpec,
+    trials: Trials,
+    seed: int,
+    plan: Plan | None,
+    journals: Callable[[str], Journal] | None,
+    name: str,
+) -> Fitted:
+    if not hasattr(family, "n_best_epochs"):
+        if plan is not None:
+            raise FitError(f"decoder {spec.name!r} is no network: it has no epochs, rate, augmentation or layers")
+        return family.fit(spec, trials.x, trials.y, seed=seed)
+
+    def journal(of: str) -> Journal | None:
+        return journals(of) if journals is not None else None
+
+    if plan is not None and plan.stop_on is not None:
+        held_out = _last_group(trials, plan.stop_on)
+        taught, seen = trials.of(~held_out), (trials.x[held_out], trials.y[held_out])
+        n_stop = family.n_best_epochs(
+            spec, taught.x, taught.y, seen, seed=seed, plan=plan, journal=journal(f"{name}-stop")
+        )
+        plan = msgspec.structs.replace(plan, n_stop=n_stop)
+    return family.fit(spec, trials.x, trials.y, seed=seed, plan=plan, journal=journal(name))
+
+
+def _last_group(trials: Trials, unit: Unit) -> NDArray[np.bool_]:
+    """The last run, session or person; the last consecutive part where that would leave nothing to learn from."""
+    group = trials.groups(unit)
+    held_out = group == group.max()
+    if not _teaches_all(trials.y[~held_out], len(trials.classes)):
+        fold = _parts(trials)[0]
+        held_out = fold == fold.max()
+    return held_out
+
+
 def folds(trials: Trials) -> tuple[NDArray[np.integer], str]:
-    """The fold of each trial, and in words: whole runs, or consecutive parts of each class where runs cannot serve."""
-    _, by_run = np.unique(trials.run, return_inverse=True)
-    if by_run.max() > 0 and all(
-        _teaches_all(trials.y[by_run != k], len(trials.classes)) for k in range(by_run.max() + 1)
-    ):
-        return by_run, "leave one run out"
+    """The fold of each trial, and in words: people, whole runs, or consecutive parts of each class.
+
+    The first of these that leaves every class in what remains; people in `N_FOLDS` groups where they are more.
+    """
+    person, run = trials.groups("person"), trials.groups("run")
+    n_people, n_runs = int(person.max()) + 1, int(run.max()) + 1
+    ways = (
+        (person, min(N_FOLDS, n_people), f"leave people out, {min(N_FOLDS, n_people)} folds"),
+        (run, n_runs, "leave one run out"),
+    )
+    for group, n_folds, words in ways:
+        if n_folds > 1:
+            fold = group_folds(group, n_folds)
+            if all(_teaches_all(trials.y[fold != k], len(trials.classes)) for k in range(n_folds)):
+                return fold, words
+    return _parts(trials)
+
+
+def group_folds(group: NDArray[np.integer], n_folds: int) -> NDArray[np.integer]:
+    """The fold of each trial, no group in two of them; in the order of the groups where each is a fold."""
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+
+    each_alone = len(np.unique(group)) <= n_folds
+    fold = np.zeros(len(group), int)
+    splitter = LeaveOneGroupOut() if each_alone else GroupKFold(n_folds)
+    for k, (_, held_out) in enumerate(splitter.split(group, groups=group)):
+        fold[held_out] = k
+    return fold
+
+
+def _parts(trials: Trials) -> tuple[NDArray[np.integer], str]:
     fold = np.zeros(len(trials.y), int)
     n_folds = min(N_FOLDS, *np.bincount(trials.y, minlength=len(trials.classes)).tolist())
     for label in range(len(trials.classes)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoders.spec import FitError
+from decoders.training.plan import Unit
 
 MIN_TRIALS = 4
 _CONSTANT = 1e-6  # of the median channel's deviation
@@ -71,6 +73,8 @@ class Trials:
     classes : tuple of str
     n_left_out : int
         Cues whose signal was not whole: too early, cut off at the end, or with bad samples.
+    people, sessions : tuple of str
+        Who each run is of, and of which session, by its number; () where all are of one.
     """
 
     x: NDArray[np.float32]
@@ -78,6 +82,24 @@ class Trials:
     run: NDArray[np.integer]
     classes: tuple[str, ...]
     n_left_out: int = 0
+    people: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+
+    def groups(self, unit: Unit) -> NDArray[np.integer]:
+        """Number of the run, session or person that each trial is of, in order of their first runs."""
+        if unit == "run":
+            return np.unique(self.run, return_inverse=True)[1]
+        n_runs = int(self.run.max()) + 1
+        people, sessions = self.people or ("",) * n_runs, self.sessions or ("",) * n_runs
+        names = list(people) if unit == "person" else list(zip(people, sessions, strict=True))
+        order = list(dict.fromkeys(names[i] for i in sorted(set(self.run.tolist()))))
+        return np.array([order.index(names[i]) for i in self.run])
+
+    def of(self, which: NDArray[np.bool_]) -> Trials:
+        """Those trials alone."""
+        return Trials(
+            self.x[which], self.y[which], self.run[which], self.classes, 0, self.people, self.sessions
+        )  # fmt: skip
 
 
 def decision_hop(sample_index: NDArray[np.integer], cue: Cue, decide_at_s: float, sfreq_hz: float) -> int | None:
@@ -155,7 +177,21 @@ def _trials(
             f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out; "
             f"cues found: {', '.join(found) or 'none'})"
         )
-    return Trials(np.stack(x), np.array(y), np.array(groups), tuple(classes), n_left_out)
+    return Trials(
+        np.stack(x),
+        np.array(y),
+        np.array(groups),
+        tuple(classes),
+        n_left_out,
+        tuple(run.subject for run in runs),
+        tuple(_session(run.run) for run in runs),
+    )
+
+
+def _session(run: str) -> str:
+    """``ses-2`` of ``ses-2_run-1``; a name without it is of the person's only session."""
+    found = re.search(r"ses-[A-Za-z0-9]+", run)
+    return found[0] if found else ""
 
 
 def _is_whole(run: HopRun, first: int, last: int) -> bool:

@@ -1,0 +1,37 @@
+"""The model card."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bci.signal.preprocessing import PreprocessingSpec
+from decoders.spec import DecoderSpec
+
+
+def card(spec: DecoderSpec, pre: PreprocessingSpec, info: dict[str, Any]) -> str:
+    """The model card: what it is, what it was trained on, how it did, and what that does not show."""
+    scores = info["scores"]
+    low, high = scores["chance_band"]
+    files = "\n".join(
+        f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
+        for f in info["trained_on"]
+    )
+    band = f"{pre.bandpass_hz[0]:g}–{pre.bandpass_hz[1]:g} Hz" if pre.bandpass_hz else "none"
+    return f"""# {spec.name}: {" / ".join(spec.classes)}
+
+| | |
+|---|---|
+| decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
+| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; band {band}, reference {pre.reference} |
+| trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
+| held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
+| chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
+| temperature | {scores["temperature"]:.3g} |
+| seed | {info["seed"]} |
+
+Trained on:
+{files}
+
+Limits: the score is of the training recordings' own held-out parts, of these people and this montage. It says nothing
+about other people, other amplifiers or another day. Not a medical device.
+"""
