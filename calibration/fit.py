@@ -16,6 +16,7 @@ from decoders import load_class
 from decoders.engine import softmax, use_one_thread
 from decoders.spec import DecoderSpec, Family, FitError, Fitted
 from decoders.training.plan import Journal, Plan, Unit
+from decoders.windowed import Windowed
 
 N_FOLDS = 5  # of people, or of one run's trials
 TEMPERATURES = np.geomspace(0.1, 30.0, 241)
@@ -133,7 +134,7 @@ def _last_group(trials: Trials, unit: Unit) -> NDArray[np.bool_]:
     group = trials.groups(unit)
     held_out = group == group.max()
     if not _teaches_all(trials.y[~held_out], len(trials.classes)):
-        fold = _parts(trials)[0]
+        fold = consecutive_parts(trials)[0]
         held_out = fold == fold.max()
     return held_out
 
@@ -154,7 +155,7 @@ def folds(trials: Trials) -> tuple[NDArray[np.integer], str]:
             fold = group_folds(group, n_folds)
             if all(_teaches_all(trials.y[fold != k], len(trials.classes)) for k in range(n_folds)):
                 return fold, words
-    return _parts(trials)
+    return consecutive_parts(trials)
 
 
 def group_folds(group: NDArray[np.integer], n_folds: int) -> NDArray[np.integer]:
@@ -169,7 +170,8 @@ def group_folds(group: NDArray[np.integer], n_folds: int) -> NDArray[np.integer]
     return fold
 
 
-def _parts(trials: Trials) -> tuple[NDArray[np.integer], str]:
+def consecutive_parts(trials: Trials) -> tuple[NDArray[np.integer], str]:
+    """Fifths of each class in the order of time, or as many parts as its trials allow."""
     fold = np.zeros(len(trials.y), int)
     n_folds = min(N_FOLDS, *np.bincount(trials.y, minlength=len(trials.classes)).tolist())
     for label in range(len(trials.classes)):
@@ -187,6 +189,9 @@ def decide(family: Family, spec: DecoderSpec, fitted: Fitted, x: NDArray[np.floa
     decoder: Any = family.restore(spec, fitted.weights)
     if spec.epoch is not None:
         return np.asarray(decoder.predict(x, fitted.params), np.float64)
+    if isinstance(decoder, Windowed):  # it sees nothing but the window at the end
+        window = np.ascontiguousarray(x[:, :, -decoder.window :], np.float32)
+        return np.asarray(decoder.model.logits(window, fitted.params), np.float64)
     x = np.ascontiguousarray(x[:, :, x.shape[2] % spec.hop :])
     if spec.backend == "numpy":
         logits, _ = decoder.forward(x, decoder.initial_state(len(x)), fitted.params)

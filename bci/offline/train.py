@@ -117,12 +117,12 @@ def train(
     """
     if not recordings:
         raise ConfigError("no recordings to train on; name at least one file")
-    _check_labels(recordings, settings)
+    check_labels(recordings, settings)
     design = Design.of(recordings[0], settings)
     classes, spec = design.spec.classes, design.spec
     runs = [preprocess(recording, design.preprocessing, settings, spec) for recording in recordings]
     try:
-        plan = _plan(settings, spec)
+        plan = training_plan(settings, spec)
         trials = design.cut(runs)
         journals = work.open(_fingerprint(recordings, settings, plan, spec)).journal if work is not None else None
         calibrated = calibrate(spec, trials, seed=settings.seed, plan=plan, each=each, journals=journals)
@@ -186,7 +186,8 @@ class Design:
         return cut_trials(runs, self.spec.classes, self.spec.n_priming_hops, at_s)
 
 
-def _plan(settings: TrainSettings, spec: DecoderSpec) -> Plan | None:
+def training_plan(settings: TrainSettings, spec: DecoderSpec) -> Plan | None:
+    """How to train, with the weights that it begins with; FitError where they are of another kind of model."""
     if not settings.init:
         return settings.plan
     other = load_model(settings.init)
@@ -212,7 +213,8 @@ def _named(recordings: Sequence[Recording]) -> str:
     return shown if len(recordings) <= 6 else f"{shown} and {len(recordings) - 6} more"
 
 
-def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:
+def check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:
+    """Refuse fewer than two classes, and recordings without such markers, before any work is done."""
     if len(set(settings.labels.values())) < 2:
         named = ", ".join(set(settings.labels.values())) or "no class"
         raise ConfigError(f"--labels names {named}; at least 2 classes are needed, such as T1=left T2=right")
