@@ -270,8 +270,31 @@ OPTIONS = [
 
 def test_protocols_and_comparisons_from_the_command_line(files, tmp_path, capsys):
     first, table = str(tmp_path / "a.json"), tmp_path / "trials.csv"
-    main(["evaluate", *files, "--protocol", "across-people", *OPTIONS, "--json", first, "--csv", str(table)])
+    main(
+        [
+            "evaluate",
+            *files,
+            "--protocol",
+            "across-people",
+            *OPTIONS,
+            "--json",
+            first,
+            "--csv",
+            str(table),
+            "--report",
+            str(tmp_path / "r.html"),
+        ]
+    )
     assert "calibration" in capsys.readouterr().out
+    page = (tmp_path / "r.html").read_text()
+    for words in (
+        "bandpower, across-people",
+        "Confusions",
+        "Reliability",
+        "Accuracy by time",
+        "calibration error after",
+    ):
+        assert words in page
     with table.open() as file:
         assert len(list(csv.DictReader(file))) == 40
     main(

@@ -35,6 +35,7 @@ _FOR_BOTH = {"stream", "unit", "rate_hz", "trigger", "bad_channels", "seed"}  # 
 )
 @click.option("--against", metavar="RESULT.json", help="Compare with the --json of another evaluation, trial by trial.")
 @click.option("--csv", "csv_path", metavar="FILE", callback=writable, help="Write a row for each trial.")
+@click.option("--report", metavar="FILE.html", callback=writable, help="Write a page with figures.")
 @training_options
 @output_options
 @click.pass_context
@@ -46,6 +47,7 @@ def command(
     control: Any,
     against: str | None,
     csv_path: str | None,
+    report: str | None,
     json_path: str | None,
     quiet: bool,
     **given: Any,
@@ -69,6 +71,10 @@ def command(
         result["against"] = {"result": against, **paired(result, other, seed=given["seed"])}
     if csv_path:
         _write_csv(csv_path, tidy(result["trials"], result["classes"]))
+    if report:
+        from bci.offline.evaluation_page import write_page
+
+        write_page(result, report)
     emit(result, _text(result), json_path, quiet)
 
 
