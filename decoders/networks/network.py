@@ -22,7 +22,8 @@ from decoders.mirror import check_mirror, mirror_order
 from decoders.networks.layers import Carrying
 from decoders.networks.layers.causal import CausalDepthwise
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
-from decoders.training.loop import train_network
+from decoders.training.loop import best_epoch, train_network
+from decoders.training.plan import Epoch, Journal, Plan
 
 RIDGE = 1.0
 FRAME_RATE_HZ = 32.0  # of frames inside networks: what desynchronisation needs, and no more
@@ -216,10 +217,39 @@ class NetworkFamily:
         return Network(spec, self._layers(spec))
 
     def fit(
-        self, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[Any], *, seed: int,
-        align: NDArray[np.float64] | None = None, device: str = "cpu",
-    ) -> Fitted:  # fmt: skip
+        self,
+        spec: DecoderSpec,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        *,
+        seed: int,
+        plan: Plan | None = None,
+        journal: Journal | None = None,
+        align: NDArray[np.float64] | None = None,
+    ) -> Fitted:
         """Align (to the trials' mean covariance, or each trial by its own ``align``), then train the network."""
+        network, params, _ = self._train(spec, x, y, seed, plan or Plan(), None, journal, align)
+        weights = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
+        return Fitted(weights, params)
+
+    def n_best_epochs(
+        self,
+        spec: DecoderSpec,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        held_out: tuple[NDArray[np.float32], NDArray[Any]],
+        *,
+        seed: int,
+        plan: Plan,
+        journal: Journal | None = None,
+    ) -> int:
+        """After how many epochs the loss on ``held_out`` (x, y) is lowest."""
+        return best_epoch(self._train(spec, x, y, seed, plan, held_out, journal, None)[2])
+
+    def _train(
+        self, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[Any], seed: int, plan: Plan, held_out: Any,
+        journal: Journal | None, align: NDArray[np.float64] | None,
+    ) -> tuple[Network, Arrays, tuple[Epoch, ...]]:  # fmt: skip
         if align is not None:
             x, matrix = aligned(x, align), _identity(spec)
         elif spec.options.get("mirror"):
@@ -228,7 +258,7 @@ class NetworkFamily:
             matrix = alignment(x, spec.n_bands)
         params = {"align": matrix, "temperature": np.ones(1, np.float32)}
         use_one_thread()  # more threads change the last bits, and small tensors gain nothing by them
-        with torch.random.fork_rng(devices=[] if device == "cpu" else [device]):
+        with torch.random.fork_rng(devices=[] if plan.device == "cpu" else None):
             torch.manual_seed(seed)
             network = self.build(spec)
             if self.prepare is not None:
@@ -236,9 +266,11 @@ class NetworkFamily:
             if spec.outputs:
                 y = np.asarray(y, np.float32)
                 _set_targets(network, y)
-            train_network(network.to(device), x, y, {"align": torch.from_numpy(params["align"]).to(device)})
-        weights = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
-        return Fitted(weights, params)
+            _begin_with(network, plan.init)
+            network.to(plan.device)
+            on_device = {"align": torch.from_numpy(params["align"]).to(plan.device)}
+            epochs = train_network(network, x, y, on_device, plan=plan, held_out=held_out, journal=journal)
+        return network, params, epochs
 
     def restore(self, spec: DecoderSpec, weights: Arrays) -> Network:
         """The network around stored weights; SpecError if they do not fit."""
@@ -286,6 +318,16 @@ def averaged_hops(request: Request) -> int:
 def kernel(sfreq_hz: float) -> int:
     """Length of a kernel in time at this rate."""
     return max(2, round(KERNEL_S * sfreq_hz))
+
+
+def _begin_with(network: Network, weights: Arrays) -> None:
+    """Take what fits; SpecError where nothing does."""
+    own = network.state_dict()
+    fitting = {name: torch.from_numpy(np.array(v)) for name, v in weights.items() if name in own}
+    fitting = {name: v for name, v in fitting.items() if v.shape == own[name].shape}
+    if weights and not fitting:
+        raise SpecError(f"decoder {network.spec.name!r}: no weight of the other model fits this network")
+    network.load_state_dict(fitting, strict=False)
 
 
 def _set_targets(network: Network, y: NDArray[np.float32]) -> None:
