@@ -64,6 +64,10 @@ class ModelSettings(Section):
     clip: Positive | None = None
     window_s: Positive | None = None
     hop_s: Positive | None = None
+    compute: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="where hops are decoded; auto is the CPU, by ONNX Runtime where the model has a graph",
+    )
     lock_to: tuple[str, ...] = Field(
         default=(), description='more markers that an epoch model answers, beside those it was trained with; "*": all'
     )

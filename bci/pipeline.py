@@ -16,9 +16,9 @@ from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, StreamSpec
 from decoders.checkpoint import Model
-from decoders.engine import Runner
+from decoders.engine import Compute, Runner
 from decoders.epochs import EpochRunner
-from decoders.spec import Decoder, EpochDecoder
+from decoders.spec import Decoder, DecoderError, EpochDecoder
 
 
 class Pipeline:
@@ -34,14 +34,23 @@ class Pipeline:
         Inputs of the model that carry no signal today; they are rebuilt from the others by spherical splines.
     lock_to
         Labels of further markers that an epoch model answers, beside those that it was trained with; "*" is all.
+    compute
+        Where hops are decoded; see `decoders.engine.Runner`.
 
     Raises
     ------
     ModelError
-        A channel, unit or rate of the model is not what the stream has.
+        A channel, unit or rate of the model is not what the stream has; or it cannot be computed here.
     """
 
-    def __init__(self, model: Model, stream: StreamSpec, bad_channels: Sequence[str] = (), lock_to: Sequence[str] = ()):
+    def __init__(
+        self,
+        model: Model,
+        stream: StreamSpec,
+        bad_channels: Sequence[str] = (),
+        lock_to: Sequence[str] = (),
+        compute: Compute = "auto",
+    ):
         try:
             spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
         except msgspec.ValidationError as error:
@@ -54,9 +63,14 @@ class Pipeline:
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
         hop_s = spec.hop / spec.sfreq_hz
         self.runner = self._ring = None
+        self.compute = "numpy"
         self._nothing = np.full(len(self.classes), 1 / len(self.classes))
         if model.spec.epoch is None:
-            self.runner = Runner(cast("Decoder", model.decoder), model.params)
+            try:
+                self.runner = Runner(cast("Decoder", model.decoder), model.params, model.onnx, compute)
+            except DecoderError as error:
+                raise ModelError(f"model {model.hash[:12]}: {error}") from None
+            self.compute = self.runner.compute
             self._markers = frozenset()
         else:
             self._first, stop = model.spec.epoch

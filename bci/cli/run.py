@@ -40,6 +40,9 @@ from bci.errors import ConfigError
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
+@click.option(
+    "--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="Where hops are decoded (default auto, the CPU)."
+)
 @click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
 @click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
 @click.option("--refractory", "refractory_s", type=float, metavar="S", help="Least time between commands (default 1).")
@@ -109,7 +112,11 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
-        "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
+        "model": {
+            "path": options["model"],
+            "compute": options["compute"],
+            "lock_to": list(options["lock_to"]) or None,
+        },
         "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},

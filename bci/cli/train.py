@@ -152,6 +152,7 @@ def command(
         "n_left_out": trained.info["n_left_out"],
         "seed": seed,
         "held_out": scores,
+        "step": {"computed_by": trained.step.computed_by, "export_s": trained.step.seconds},
     }
     low, high = scores["chance_band"]
     text = (
@@ -159,6 +160,7 @@ def command(
         f"{len(trained.spec.channels)} channels\n"
         f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
         f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}\n"
+        f"a hop is computed by {trained.step.computed_by}\n"
         f"model {out} ({digest[:12]})"
     )
     emit(result, text, json_path, quiet)

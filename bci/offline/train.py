@@ -26,6 +26,7 @@ from calibration.fit import calibrate
 from calibration.trials import Cue, HopRun, collect_epochs, cut_trials
 from decoders import load_class
 from decoders.checkpoint import save_model
+from decoders.onnx_step import Exported, export_fitted
 from decoders.spec import DecoderError, DecoderSpec, Fitted, Request
 
 BRAIN = ("EEG", "MAG", "GRAD", "MEG")
@@ -70,12 +71,13 @@ class Trained:
     fitted: Fitted
     preprocessing: PreprocessingSpec
     info: dict[str, Any]
+    step: Exported
 
     def save(self, folder: str) -> str:
         """Write the model folder and return its hash; ModelError where it cannot be written."""
         try:
             pre = msgspec.to_builtins(self.preprocessing)
-            return save_model(folder, self.spec, self.fitted, pre, self.info, card(self))
+            return save_model(folder, self.spec, self.fitted, pre, self.info, card(self), (self.step.onnx,))
         except DecoderError as error:
             raise ModelError(str(error)) from None
 
@@ -151,7 +153,7 @@ def train(
         "versions": {"python": platform.python_version()}
         | {n: version(n) for n in ("rolandic", "numpy", "scipy", "scikit-learn", "pyriemann", "torch")},
     }
-    return Trained(spec, calibrated.fitted, preprocessing, info)
+    return Trained(spec, calibrated.fitted, preprocessing, info, export_fitted(spec, calibrated.fitted))
 
 
 def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:

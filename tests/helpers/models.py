@@ -1,0 +1,34 @@
+"""Small decoders and model folders with random weights: what is tested is arithmetic, not skill."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from decoders import load_class
+from decoders.spec import Fitted, Request
+
+CHANNELS = ("C3", "Cz", "C4", "FC1", "CP2", "Fz", "Pz", "P3")
+
+
+def request(n_channels=5, sfreq_hz=80.0, hop=8, window_s=1.0, **more):
+    more = {"classes": ("left", "right")} | more
+    return Request(channels=CHANNELS[:n_channels], sfreq_hz=sfreq_hz, hop=hop, window_s=window_s, **more)
+
+
+def untrained(name, seed=0, **sizes):
+    """Family, spec and `Fitted` of a network that was never trained; its normalisers are not the identity."""
+    family = load_class(name)
+    spec = family.design(request(**sizes))
+    torch.manual_seed(seed)
+    network = family.build(spec)
+    for key, value in network.state_dict().items():
+        if key.endswith("running_mean"):
+            value.normal_(0, 0.3)
+        elif key.endswith("running_var"):
+            value.uniform_(0.5, 2.0)
+    rng = np.random.default_rng(seed)
+    n = len(spec.channels) // spec.n_bands
+    align = np.eye(n) + 0.1 * rng.normal(size=(spec.n_bands, n, n) if spec.n_bands > 1 else (n, n))
+    params = {"align": align.astype(np.float32), "temperature": np.full(1, 1.5)}
+    return family, spec, Fitted({k: v.numpy().copy() for k, v in network.state_dict().items()}, params)
