@@ -125,14 +125,15 @@ def environment(compute: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "threads": 1,
         "compute": compute,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Model:
 
     ``preprocessing`` is whatever the application stored; ``info`` says where it is from. ``onnx`` holds the bytes that
     `decoders.onnx_step` computes a hop by, or None: one entry, or one for each member of an ensemble.
+    ``weights`` are the decoder's, as stored.
     """
 
     decoder: Decoder | EpochDecoder
@@ -60,6 +61,7 @@ class Model:
     hash: str
     info: dict[str, Any]
     onnx: tuple[bytes | None, ...] = (None,)
+    weights: Arrays = field(default_factory=dict)
 
 
 def save_model(
@@ -139,7 +141,7 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
     if "temperature" not in params:
         raise CheckpointError(f"model {folder}: no temperature among its params; train it again")
     steps = tuple(contents.get(name) for name in step_names(described.decoder))
-    return Model(decoder, params, described.preprocessing, described.decoder, digest, described.info, steps)
+    return Model(decoder, params, described.preprocessing, described.decoder, digest, described.info, steps, weights)
 
 
 def step_names(spec: DecoderSpec) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ What computes the hop is a `Step`, one of a decoder's own arrays (`NumpyStep`, `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +71,7 @@ class Runner:
         self.spec = decoder.spec
         self._shape = (len(self.spec.channels), self.spec.hop)
         self._temperature = temperature(self.spec.name, params)
-        self._step = make_step(decoder, params, next(iter(onnx), None), compute)
+        self._step = make_step(decoder, params, onnx, compute)
         self.compute = self._step.name
 
     def reset(self) -> None:
@@ -92,8 +92,12 @@ class Runner:
         return logits if self.spec.outputs else softmax(logits / self._temperature)
 
 
-def make_step(decoder: Decoder, params: Params, onnx: bytes | None, compute: Compute) -> Step:
-    """What computes this decoder's hops here."""
+def make_step(decoder: Decoder, params: Params, onnx: Sequence[bytes | None], compute: Compute) -> Step:
+    """What computes this decoder's hops here; arguments as of `Runner`."""
+    if decoder.spec.members:
+        from decoders.ensemble import Ensemble, EnsembleStep
+
+        return EnsembleStep(cast("Ensemble", decoder), params, onnx, compute)
     if decoder.spec.backend == "numpy":
         if compute == "cuda":
             from decoders.cuda_step import check_cuda
@@ -104,11 +108,12 @@ def make_step(decoder: Decoder, params: Params, onnx: bytes | None, compute: Com
         from decoders.cuda_step import CudaStep
 
         return CudaStep(decoder, params)
-    if onnx is None:
+    graph = next(iter(onnx), None)
+    if graph is None:
         return TorchStep(decoder, params)
     from decoders.onnx_step import OnnxStep
 
-    return OnnxStep(decoder, params, onnx)
+    return OnnxStep(decoder, params, graph)
 
 
 class NumpyStep:

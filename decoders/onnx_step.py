@@ -90,7 +90,6 @@ def check_step(decoder: Decoder, params: Arrays, onnx: bytes, seed: int = 0) -> 
 def _export(decoder: Any, params: Arrays) -> bytes:
     import torch
 
-    decoder = decoder.for_steps() if hasattr(decoder, "for_steps") else decoder
     names = _used(params)
     state = decoder.initial_state(1)
 
@@ -108,14 +107,17 @@ def _export(decoder: Any, params: Arrays) -> bytes:
         state,
         tuple(torch.from_numpy(np.array(params[name], np.float32)) for name in names),
     )
+    inputs = ["x", *(f"state.{i}" for i in range(len(state))), *(f"params.{name}" for name in names)]
+    return export_module(OneHop(), example, inputs, ["logits", *(f"after.{i}" for i in range(len(state)))])
+
+
+def export_module(module: Any, example: tuple[Any, ...], inputs: list[str], outputs: list[str]) -> bytes:
+    """Bytes of the ONNX graph of a torch module in evaluation mode, with names for its inputs and outputs."""
+    import torch
+
     with _quiet():
         program = torch.onnx.export(
-            OneHop().eval(),
-            example,
-            input_names=["x", *(f"state.{i}" for i in range(len(state))), *(f"params.{name}" for name in names)],
-            output_names=["logits", *(f"after.{i}" for i in range(len(state)))],
-            dynamo=True,
-            verbose=False,
+            module.eval(), example, input_names=inputs, output_names=outputs, dynamo=True, verbose=False
         )
     assert program is not None
     return _plain(program.model_proto)

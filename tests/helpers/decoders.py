@@ -3,5 +3,5 @@
 from decoders import DECODERS
 
 AT_MARKERS = ("xdawn", "cca")
-AT_HOPS = tuple(name for name in DECODERS if name not in AT_MARKERS)
+AT_HOPS = tuple(name for name in DECODERS if name not in (*AT_MARKERS, "ensemble"))
 NETWORKS = tuple(name for name in DECODERS if DECODERS[name].startswith("decoders.networks"))
