@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -90,8 +91,12 @@ def check_step(decoder: Decoder, params: Arrays, onnx: bytes, seed: int = 0) -> 
 def _export(decoder: Any, params: Arrays) -> bytes:
     import torch
 
+    spec = decoder.spec
+    decoder = decoder.for_export() if hasattr(decoder, "for_export") else decoder
     names = _used(params)
     state = decoder.initial_state(1)
+    if any(part.any() for part in state):
+        raise ExportError("its memory does not start with zeros")
 
     class OneHop(torch.nn.Module):
         def __init__(self):
@@ -103,7 +108,7 @@ def _export(decoder: Any, params: Arrays) -> bytes:
             return logits, *after
 
     example = (
-        torch.zeros(1, len(decoder.spec.channels), decoder.spec.hop),
+        torch.zeros(getattr(decoder, "shape", (1, len(spec.channels), spec.hop))),
         state,
         tuple(torch.from_numpy(np.array(params[name], np.float32)) for name in names),
     )
@@ -158,12 +163,13 @@ def _quiet() -> Any:
 class OnnxStep:
     """The graph in ONNX Runtime: one thread that never spins, and memory that is allocated once.
 
-    State lies in two sets of buffers; a hop reads one and writes the other, so nothing is copied.
+    State lies in two sets of buffers; a hop reads one and writes the other, so nothing is copied. A part that the graph
+    gives longer than it takes is a ring: the next hop takes its end, where it lies. State starts as zeros.
 
     Parameters
     ----------
     decoder : Decoder
-        For its spec and initial state.
+        For its spec.
     params : mapping of str to ndarray
     onnx : bytes
         As `export_step` gives it.
@@ -179,40 +185,56 @@ class OnnxStep:
     def __init__(self, decoder: Decoder, params: Params, onnx: bytes):
         spec = decoder.spec
         self._session = open_session(onnx, spec.name)
-        self._initial = [part.numpy().copy() for part in decoder.initial_state(1)]
-        self._x = np.zeros((1, len(spec.channels), spec.hop), np.float32)
-        self._logits = np.zeros((1, spec.n_outputs), np.float32)
-        self._sets = [[part.copy() for part in self._initial] for _ in range(2)]
-        fixed = {"x": self._x} | {f"params.{n}": np.array(params[n], np.float32, order="C") for n in _used(params)}
-        wanted = {i.name: tuple(i.shape) for i in self._session.get_inputs()}
-        given = fixed | {f"state.{i}": part for i, part in enumerate(self._initial)}
-        if wanted != {name: value.shape for name, value in given.items()}:
+        takes = {i.name: tuple(i.shape) for i in self._session.get_inputs()}
+        gives = {o.name: tuple(o.shape) for o in self._session.get_outputs()}
+        fixed = {f"params.{n}": np.array(params[n], np.float32, order="C") for n in _used(params)}
+        states = [name for name in takes if name.startswith("state.")]
+        if (
+            set(takes) != {"x", *fixed, *states}
+            or set(gives) != {"logits", *(name.replace("state", "after") for name in states)}
+            or any(takes[name] != value.shape for name, value in fixed.items())
+            or math.prod(takes["x"]) != len(spec.channels) * spec.hop
+            or math.prod(gives["logits"]) != spec.n_outputs
+        ):
             raise SpecError(f"decoder {spec.name!r}: step.onnx takes other inputs than the decoder has; train it again")
-        self._bindings = [self._bind(fixed, self._sets[k], self._sets[1 - k]) for k in range(2)]
+        fixed["x"] = np.zeros(takes["x"], np.float32)
+        self._x = fixed["x"].reshape(len(spec.channels), spec.hop)
+        logits = np.zeros(gives["logits"], np.float32)
+        self._logits = logits.reshape(-1)
+        self._buffers: list[NDArray] = []
+        sets: list[tuple[Arrays, Arrays]] = []
+        for _ in range(2):
+            after = {name: np.zeros(shape, np.float32) for name, shape in gives.items() if name != "logits"}
+            self._buffers += after.values()
+            ends = {
+                name: after[name.replace("state", "after")].reshape(-1)[-math.prod(takes[name]) :].reshape(takes[name])
+                for name in states
+            }
+            sets.append((ends, after))
+        self._bindings = [self._bind(fixed | sets[k][0], {"logits": logits} | sets[1 - k][1]) for k in range(2)]
         self._turn = 0
 
-    def _bind(self, fixed: Arrays, state: list[NDArray], after: list[NDArray]) -> Any:
+    def _bind(self, takes: Arrays, gives: Arrays) -> Any:
         from onnxruntime import OrtValue
 
         binding = self._session.io_binding()
-        for name, value in (fixed | {f"state.{i}": part for i, part in enumerate(state)}).items():
+        for name, value in takes.items():
             binding.bind_ortvalue_input(name, OrtValue.ortvalue_from_numpy(value))
-        for name, value in {"logits": self._logits, **{f"after.{i}": part for i, part in enumerate(after)}}.items():
+        for name, value in gives.items():
             binding.bind_ortvalue_output(name, OrtValue.ortvalue_from_numpy(value))
         return binding
 
     def reset(self) -> None:
         """Forget everything."""
-        for parts in self._sets:
-            for part, initial in zip(parts, self._initial, strict=True):
-                part[:] = initial
+        for buffer in self._buffers:
+            buffer[:] = 0
 
     def __call__(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """One hop (channels, hop) -> logits (n_outputs,)."""
-        self._x[0] = x
+        self._x[:] = x
         self._session.run_with_iobinding(self._bindings[self._turn])
         self._turn = 1 - self._turn
-        return self._logits[0].astype(np.float64)
+        return self._logits.astype(np.float64)
 
 
 def open_session(onnx: bytes, name: str) -> Any:

@@ -92,11 +92,12 @@ def test_a_graph_that_gives_other_numbers_is_refused():
 
 
 def test_foreign_bytes_and_foreign_graphs_are_one_line():
-    _, _, fitted, decoder, _ = exported("eegnet")
+    _, _, fitted, decoder, onnx = exported("eegnet")
     with pytest.raises(SpecError, match=r"'eegnet': ONNX Runtime refuses step\.onnx"):
         Runner(decoder, fitted.params, (b"not a graph",))
+    family, spec, fitted = untrained("eegnet", n_channels=3)
     with pytest.raises(SpecError, match="takes other inputs than the decoder"):
-        OnnxStep(decoder, fitted.params, exported("lstm")[4])
+        OnnxStep(family.restore(spec, fitted.weights), fitted.params, onnx)
 
 
 class Odd(torch.nn.Module):

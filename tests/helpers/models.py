@@ -6,18 +6,22 @@ import numpy as np
 import torch
 
 from decoders import load_class
+from decoders.engine import use_one_thread
 from decoders.spec import Fitted, Request
 
-CHANNELS = ("C3", "Cz", "C4", "FC1", "CP2", "Fz", "Pz", "P3")
+CHANNELS = ("C3", "Cz", "C4", "FC1", "CP2", "Fz", "Pz", "P3", *(f"E{i}" for i in range(9, 65)))
 
 
-def request(n_channels=5, sfreq_hz=80.0, hop=8, window_s=1.0, **more):
+def request(n_channels=5, sfreq_hz=80.0, hop=8, window_s=1.0, n_bands=1, **more):
+    labels = CHANNELS[:n_channels]
+    channels = labels if n_bands == 1 else tuple(f"{label} {band}" for band in range(n_bands) for label in labels)
     more = {"classes": ("left", "right")} | more
-    return Request(channels=CHANNELS[:n_channels], sfreq_hz=sfreq_hz, hop=hop, window_s=window_s, **more)
+    return Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, window_s=window_s, n_bands=n_bands, **more)
 
 
 def untrained(name, seed=0, **sizes):
     """Family, spec and `Fitted` of a network that was never trained; its normalisers are not the identity."""
+    use_one_thread()  # with more, small tensors on a busy machine take twenty times as long
     family = load_class(name)
     spec = family.design(request(**sizes))
     torch.manual_seed(seed)
