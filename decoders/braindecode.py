@@ -44,7 +44,7 @@ def load_braindecode() -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import braindecode.models
+            import braindecode.models  # type: ignore[import-not-found]
     except ImportError as error:
         raise SpecError(
             f"decoder 'braindecode:…': braindecode cannot be imported ({error}); "
