@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "repair": ("bci.cli.repair", "Cut a damaged XDF file to its last whole chunk."),
     "fetch": ("bci.cli.fetch", "Get real recordings from the internet."),
     "train": ("bci.cli.train", "Train a decoder from recordings."),
+    "ensemble": ("bci.cli.ensemble", "Combine trained models into one that averages what they say."),
     "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),
     "doctor": ("bci.cli.doctor", "Is this machine fit for a session, and what to do where it is not."),
     "bench": ("bci.cli.bench", "Measure latency and throughput on this machine."),

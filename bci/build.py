@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -34,7 +35,7 @@ from bci.types import StreamSpec, Swap
 from decoders.checkpoint import CheckpointError, Model, load_model
 from decoders.spec import DecoderError
 
-LIBRARIES = ("numpy", "scipy", "torch", "pyriemann", "scikit-learn", "rolandic")
+LIBRARIES = ("numpy", "scipy", "torch", "onnxruntime", "pyriemann", "scikit-learn", "rolandic")
 
 
 def load(path: str | Path) -> Model:
@@ -54,7 +55,7 @@ def load(path: str | Path) -> Model:
 def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None = None) -> Pipeline:
     """The model's pipeline on this stream, warmed up; what does not fit is named."""
     config = config or SessionConfig()
-    pipeline = Pipeline(model, spec, config.stream.bad_channels, config.model.lock_to)
+    pipeline = Pipeline(model, spec, config.stream.bad_channels, config.model.lock_to, config.model.compute)
     pipeline.warm_up()
     return pipeline
 
@@ -151,20 +152,21 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
             )
 
 
-def environment() -> dict[str, Any]:
-    """What bits depend on: the same here and there means bitwise equal replay."""
+def environment(compute: str) -> dict[str, Any]:
+    """What bits depend on: the same here and there means bitwise equal replay. ``compute`` is `Pipeline.compute`."""
     return {
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "threads": 1,
-        "compute": "cpu",
+        "compute": compute,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
@@ -173,15 +175,16 @@ def _processor() -> str:
     return platform.processor()
 
 
-def session_metadata(config: SessionConfig, spec: StreamSpec, model_hash: str) -> str:
+def session_metadata(config: SessionConfig, spec: StreamSpec, model: Model, compute: str) -> str:
     """What replay needs to build the same session, as the header of ``bci-events`` keeps it."""
     return json.dumps(
         {
             "format": FORMAT,
-            "model_hash": model_hash,
+            "model_hash": model.hash,
+            "onnx_sha256": [onnx and hashlib.sha256(onnx).hexdigest() for onnx in model.onnx],
             "primary": msgspec.to_builtins(spec),
             "config": to_toml(config),
-            "environment": environment(),
+            "environment": environment(compute),
             "command_line": sys.argv[1:],
         }
     )
@@ -203,7 +206,9 @@ class Replayable:
         return build_session(self.config, self.spec, self.pipelines, self.model.hash)
 
 
-def open_recorded(path: Path, other_model: Path | None = None, threshold: float | None = None) -> Replayable:
+def open_recorded(
+    path: Path, other_model: Path | None = None, threshold: float | None = None, compute: str | None = None
+) -> Replayable:
     """Read a session's recording and load the models that it used, from its own folder.
 
     Parameters
@@ -212,6 +217,8 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
         ``session.xdf`` in its folder, beside ``models/``.
     other_model, threshold
         Another model or gate threshold to try on the same session.
+    compute
+        Where to decode; as recorded where None.
     """
     from bci.recording.xdf import metadata_of, read_xdf_file
 
@@ -219,7 +226,10 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
     names = [s.spec.name for s in file.recording.streams]
     metadata = metadata_of(file.header_xml[names.index("bci-events")]) if "bci-events" in names else ""
     recorded = read_session(file.recording, metadata)
-    overrides = {"gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold}}
+    overrides = {
+        "gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold},
+        "model": {"compute": compute},
+    }
     config = parse_config(recorded.metadata["config"], overrides, where=str(path))
     spec = msgspec.convert(recorded.metadata["primary"], StreamSpec)
     folder = path.parent / "models"
@@ -233,7 +243,7 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
         models = {h: _own_model(folder / h, h) for h in hashes}
         pipelines = {h: fit_to_stream(m, spec, config) for h, m in models.items()}
         model = models[recorded.metadata["model_hash"]]
-    here = environment() == recorded.metadata["environment"]
+    here = environment(pipelines[model.hash].compute) == recorded.metadata["environment"]
     return Replayable(recorded, config, spec, model, pipelines, here)
 
 

@@ -77,6 +77,10 @@ class ModelSettings(Section):
     epoch_s: tuple[float, float] | None = Field(default=None, description="of a model that answers markers")
     decide_at_s: Positive | None = Field(default=None, description="from the cue to the decision of a trial")
     hop_s: Positive | None = None
+    compute: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="where hops are decoded; auto is the CPU, by ONNX Runtime where the model has a graph",
+    )
     lock_to: tuple[str, ...] = Field(
         default=(), description='more markers that an epoch model answers, beside those it was trained with; "*": all'
     )

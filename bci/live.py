@@ -113,7 +113,7 @@ def run_live(
         scorer = Scorer.of(model, spec.sfreq_hz)
         engine = Engine(
             session, pipelines, sources, detectors, recorder, devices, inbox, scorer, stopwatch, now_s,
-            metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
+            metadata=session_metadata(config, spec, model, pipeline.compute), arm=arm and not resume, seconds=seconds,
             first_look=first_look(config, sources), findings=findings,
         )  # fmt: skip
         handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -17,9 +17,9 @@ from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, StreamSpec
 from calibration.align import Recentring
 from decoders.checkpoint import Model
-from decoders.engine import Runner
+from decoders.engine import Compute, Runner
 from decoders.epochs import EpochRunner
-from decoders.spec import Decoder, EpochDecoder
+from decoders.spec import Decoder, DecoderError, EpochDecoder
 
 _UNTRUSTED = Flag.FILLED | Flag.NONFINITE | Flag.BAD_CHANNEL
 
@@ -40,14 +40,23 @@ class Pipeline:
         Inputs of the model that carry no signal today; they are rebuilt from the others by spherical splines.
     lock_to
         Labels of further markers that an epoch model answers, beside those that it was trained with; "*" is all.
+    compute
+        Where hops are decoded; see `decoders.engine.Runner`.
 
     Raises
     ------
     ModelError
-        A channel, unit or rate of the model is not what the stream has.
+        A channel, unit or rate of the model is not what the stream has; or it cannot be computed here.
     """
 
-    def __init__(self, model: Model, stream: StreamSpec, bad_channels: Sequence[str] = (), lock_to: Sequence[str] = ()):
+    def __init__(
+        self,
+        model: Model,
+        stream: StreamSpec,
+        bad_channels: Sequence[str] = (),
+        lock_to: Sequence[str] = (),
+        compute: Compute = "auto",
+    ):
         try:
             spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
         except msgspec.ValidationError as error:
@@ -60,11 +69,16 @@ class Pipeline:
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
         hop_s = spec.hop / spec.sfreq_hz
         self.runner = self._ring = self._recentring = None
+        self.compute = "numpy"
         self._nothing = np.full(len(self.classes), 1 / len(self.classes))
         if model.spec.epoch is None:
-            self.runner = Runner(cast("Decoder", model.decoder), model.params)
+            try:
+                self.runner = Runner(cast("Decoder", model.decoder), model.params, model.onnx, compute)
+            except DecoderError as error:
+                raise ModelError(f"model {model.hash[:12]}: {error}") from None
+            self.compute = self.runner.compute
             if model.spec.recentre_hops:
-                self._recentring = Recentring(model.params["align"], model.spec.recentre_hops)
+                self._recentring = Recentring(starting_align(model.params), model.spec.recentre_hops)
             self._markers = frozenset()
         else:
             self._first, stop = model.spec.epoch
@@ -170,3 +184,8 @@ class Pipeline:
             return None
         data, flags = cut
         return self._epochs.predict(data), flags, max(0.0, n_back / self._sfreq_hz - self._last_s)
+
+
+def starting_align(params: Mapping[str, NDArray]) -> NDArray:
+    """Where recentring starts; of an ensemble, by its first member: all learnt from the same people."""
+    return params["align"] if "align" in params else params["0.align"]

@@ -1,6 +1,7 @@
 """Models on arrays. They know nothing of streams, files of signals, or people.
 
-One dict names them all: ``name -> "module:attribute"``; what it names is a `decoders.spec.Family`.
+One dict names them all: ``name -> "module:attribute"``; what it names is a `decoders.spec.Family`. Models of
+braindecode go by ``braindecode:MODEL``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ DECODERS: dict[str, str] = {
     "convlstm": "decoders.networks.convlstm:convlstm",
     "gnn": "decoders.networks.gnn:gnn",
     "cnn3d": "decoders.networks.cnn3d:cnn3d",
+    "ensemble": "decoders.ensemble:ensemble",
 }
+BRAINDECODE = "braindecode:"  # then the name of any of its models
 
 
 def load_class(name: str) -> Family:
@@ -42,7 +45,11 @@ def load_class(name: str) -> Family:
     SpecError
         No such decoder; the message lists those there are.
     """
+    if name.startswith(BRAINDECODE):
+        from decoders.braindecode import Braindecode
+
+        return Braindecode(name.removeprefix(BRAINDECODE))
     if name not in DECODERS:
-        raise SpecError(f"no decoder {name!r}; there are {', '.join(sorted(DECODERS))}")
+        raise SpecError(f"no decoder {name!r}; there are {', '.join(sorted(DECODERS))}, {BRAINDECODE}MODEL")
     module, _, attribute = DECODERS[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

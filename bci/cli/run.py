@@ -40,6 +40,9 @@ from bci.errors import ConfigError
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
+@click.option(
+    "--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="Where hops are decoded (default auto, the CPU)."
+)
 @click.option("--rest", metavar="CLASS", help="A class that never commands, such as nontarget.")
 @click.option("--threshold", type=float, help="Confidence needed for a command (default: as trained, else 0.8).")
 @click.option(
@@ -122,7 +125,11 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
-        "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
+        "model": {
+            "path": options["model"],
+            "compute": options["compute"],
+            "lock_to": list(options["lock_to"]) or None,
+        },
         "gate": {key: options[key] for key in ("rest", "threshold", "dwell_s", "evidence_s", "refractory_s")},
         "velocity": {"directions": _directions(options["velocity"]) or None},
         "devices": {"urls": list(options["devices"]) or None},

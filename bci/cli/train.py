@@ -75,6 +75,7 @@ def command(
         "seed": settings.seed,
         "held_out": scores,
         "gate": trained.info.get("gate"),
+        "step": {"computed_by": trained.step.computed_by, "export_s": trained.step.seconds},
     }
     low, high = scores["chance_band"]
     auc = ""
@@ -86,6 +87,7 @@ def command(
         f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
         f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}{auc}\n"
         f"{_gate(trained.info.get('gate'))}"
+        f"a hop is computed by {trained.step.computed_by}\n"
         f"model {out} ({digest[:12]})"
     )
     emit(result, text, json_path, quiet)

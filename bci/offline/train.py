@@ -30,6 +30,7 @@ from calibration.fit import calibrate
 from calibration.trials import Cue, HopRun, Trials, collect_epochs, cut_trials
 from decoders import load_class
 from decoders.checkpoint import load_model, save_model
+from decoders.onnx_step import Exported, export_fitted
 from decoders.spec import DecoderError, DecoderSpec, FitError, Fitted, Request
 from decoders.training.plan import Plan
 
@@ -84,14 +85,14 @@ class Trained:
     fitted: Fitted
     preprocessing: PreprocessingSpec
     info: dict[str, Any]
+    step: Exported
 
     def save(self, folder: str) -> str:
         """Write the model folder and return its hash; ModelError where it cannot be written."""
         try:
             pre = msgspec.to_builtins(self.preprocessing)
-            return save_model(
-                folder, self.spec, self.fitted, pre, self.info, card(self.spec, self.preprocessing, self.info)
-            )
+            said = card(self.spec, self.preprocessing, self.info)
+            return save_model(folder, self.spec, self.fitted, pre, self.info, said, (self.step.onnx,))
         except DecoderError as error:
             raise ModelError(str(error)) from None
 
@@ -157,7 +158,7 @@ def train(
         "versions": {"python": platform.python_version()}
         | {n: version(n) for n in ("rolandic", "numpy", "scipy", "scikit-learn", "pyriemann", "torch")},
     }
-    return Trained(spec, calibrated.fitted, design.preprocessing, info)
+    return Trained(spec, calibrated.fitted, design.preprocessing, info, export_fitted(spec, calibrated.fitted))
 
 
 def _gate(

@@ -107,6 +107,12 @@ class Network(nn.Module):
         logits, state = self.forward(x, state, params)
         return logits[:, 0], state
 
+    def for_export(self) -> nn.Module:
+        """The same step with its constants multiplied out, as `decoders.onnx_step` takes it."""
+        from decoders.networks.merged import MergedStep
+
+        return MergedStep(self)
+
 
 def apply(x: Tensor, matrix: Tensor, n_bands: int) -> Tensor:
     """Apply a matrix, or one for each band, to x (batch, bands·channels, time); or a matrix of each row's own."""
