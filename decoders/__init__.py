@@ -23,6 +23,7 @@ DECODERS: dict[str, str] = {
     "mlp": "decoders.networks.mlp:mlp",
     "eegnet": "decoders.networks.eegnet:eegnet",
     "shallow": "decoders.networks.shallow:shallow",
+    "fbnet": "decoders.networks.fbnet:fbnet",
     "tcn": "decoders.networks.tcn:tcn",
     "rnn": "decoders.networks.recurrent:rnn",
     "lstm": "decoders.networks.recurrent:lstm",

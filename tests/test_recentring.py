@@ -148,6 +148,29 @@ def test_a_mirrored_head_gets_the_other_answer(name):
     assert abs(log_odds[0]) > 1e-6
 
 
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_of_many_channels_the_directions_that_differ_are_kept(mirror):
+    """28 channels: a difference in power is learnt from 16 directions, and a mirrored head stays mirrored."""
+    pairs = ("FC5", "FC3", "FC1", "C5", "C3", "C1", "CP5", "CP3", "CP1", "P5", "P3", "P1", "O1", "AF3")
+    labels = (*pairs, *(f"{name[:-1]}{int(name[-1]) + 1}" for name in pairs))
+    family = load_class("riemann_fb")
+    asked = Request(channels=labels, sfreq_hz=80.0, hop=8, classes=("left", "right"), options={"mirror": mirror})
+    spec, rng = family.design(asked), np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 28, 240)).astype(np.float32), np.arange(60) % 2
+    x[y == 1, 4] *= 4
+    x[y == 0, 18] *= 4
+    fitted = family.fit(spec, x[:40], y[:40], seed=0)
+    assert fitted.weights["coef"].shape == (3, 1, 16, 16, 2)
+    model, order = family.restore(spec, fitted.weights).model, mirror_order(labels)
+    logits = model.logits(x[40:], fitted.params)
+    assert np.mean(logits.argmax(axis=1) == y[40:]) > 0.9
+    align = fitted.params["align"]
+    symmetric = {"align": (align + align[:, order][:, :, order]) / 2}
+    both = [model.logits(each, symmetric) for each in (x[40:], x[40:, order])]
+    if mirror:
+        np.testing.assert_allclose(both[0], both[1][:, ::-1], atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "says"),
     [

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoders.classical.linear import fit_logistic
-from decoders.classical.riemann import log_matrix, shrunk_covariance
+from decoders.classical.riemann import log_matrix, shrink
 from decoders.mirror import check_mirror, mirror_order
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError
 from decoders.windowed import Windowed
 
 LOGISTIC_C = 5e-4  # of features at unit scale, of which there are 1,632 for 16 channels and 4 bands
+MAX_CHANNELS = 24  # of more, the directions of each band that differ most between classes are kept, this many:
+N_DIRECTIONS = 16  # the logarithm of 12 matrices of 64 channels takes 4 ms, of 16 directions .3 ms
 OPTIONS = {"mirror": 0.0, "halves": 1.0}
 
 
@@ -33,11 +35,13 @@ class RiemannFB:
         ``options["halves"]``: whether the halves of the window are segments beside the whole; ``options["mirror"]``:
         whether it was trained to give the other of two classes for a head that is mirrored left to right.
     weights : dict
-        ``coef`` (segments, bands, channels, channels, classes), ``intercept`` (classes,).
+        ``filters`` (bands, n, channels) leave n directions of each aligned band, ``coef`` (segments, bands, n, n,
+        classes), ``intercept`` (classes,).
     """
 
     def __init__(self, spec: DecoderSpec, weights: Arrays):
         self.spec = spec
+        self.filters = np.asarray(weights["filters"], np.float64)
         coef = np.asarray(weights["coef"], np.float64)
         self.coef = np.ascontiguousarray(coef.reshape(-1, coef.shape[-1]))
         self.intercept = np.asarray(weights["intercept"], np.float64)
@@ -55,12 +59,14 @@ class RiemannFB:
         """Align (to the trials' mean, or each trial by its own ``align``), then regress; nothing is random."""
         segments = band_covariances(spec, x)
         matrix = mean_alignment(segments[:, 0]) if align is None else align
-        tangent = _tangent(segments, matrix)
+        whitened = matrix @ segments[:, 0] @ matrix.swapaxes(-1, -2)
+        mirrored = bool(spec.options["mirror"])
+        filters, order = _directions(spec, whitened, y)
+        tangent = _tangent(segments, matrix, filters)
         n, n_segments, n_bands, c, _ = tangent.shape
         upper = np.triu_indices(c)
         twice = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
-        if mirrored := bool(spec.options["mirror"]):
-            order = mirror_order(spec.channels[:c])
+        if mirrored:
             tangent = (tangent - tangent[..., order, :][..., order]) / 2
         features = (tangent[..., upper[0], upper[1]] * twice).reshape(n, -1)
         scale = np.maximum(np.sqrt((features**2).mean(axis=0)), 1e-9)  # what is zero by symmetry stays zero
@@ -71,16 +77,17 @@ class RiemannFB:
         whole[:, :, upper[1], upper[0]] += flat
         if mirrored:
             whole = (whole - whole[:, :, order][:, :, :, order]) / 2
-        start = np.broadcast_to(np.eye(c), (n_bands, c, c)) if align is not None else matrix
+        n_channels = filters.shape[2]
+        start = np.broadcast_to(np.eye(n_channels), (n_bands, n_channels, n_channels)) if align is not None else matrix
         params = {"align": np.array(start), "temperature": np.ones(1)}
-        return Fitted({"coef": whole, "intercept": intercept}, params)
+        return Fitted({"filters": filters, "coef": whole, "intercept": intercept}, params)
 
     @classmethod
     def restore(cls, spec: DecoderSpec, weights: Arrays) -> Windowed:
         """The decoder around stored weights; SpecError if their shapes do not fit."""
         c, k = len(spec.channels) // spec.n_bands, len(spec.classes)
-        n_segments = 3 if spec.options.get("halves") else 1
-        wanted = {"coef": (n_segments, spec.n_bands, c, c, k), "intercept": (k,)}
+        n_segments, n = 3 if spec.options.get("halves") else 1, _n_directions(c)
+        wanted = {"filters": (spec.n_bands, n, c), "coef": (n_segments, spec.n_bands, n, n, k), "intercept": (k,)}
         shapes = {name: np.shape(weights.get(name, ())) for name in wanted}
         if shapes != wanted:
             raise SpecError(
@@ -90,7 +97,7 @@ class RiemannFB:
 
     def logits(self, window: NDArray[np.float32], params: Params) -> NDArray[np.float64]:
         """Logits of window (batch, channels, n_samples) -> (batch, classes)."""
-        tangent = _tangent(band_covariances(self.spec, window), params["align"])
+        tangent = _tangent(band_covariances(self.spec, window), params["align"], self.filters)
         return tangent.reshape(len(window), -1) @ self.coef + self.intercept
 
 
@@ -102,7 +109,7 @@ def design_windowed(name: str, request: Request, options: dict[str, float]) -> D
     SpecError
         A window below two hops, an option that is not there, or electrodes that cannot be mirrored.
     """
-    window, hop_s = round(request.window_s * request.sfreq_hz), request.hop / request.sfreq_hz
+    window, hop_s = 2 * int(request.window_s * request.sfreq_hz / 2), request.hop / request.sfreq_hz  # of two halves
     if window < 2 * request.hop:
         raise SpecError(
             f"decoder {name!r}: a window of {request.window_s:g} s holds less than two hops of {hop_s:.3g} s; "
@@ -134,11 +141,18 @@ def band_covariances(spec: DecoderSpec, x: NDArray[np.float32]) -> NDArray[np.fl
     ndarray, shape (n, segments, bands, channels, channels)
     """
     n_samples = spec.receptive_field or 0
-    bands = x[:, :, -n_samples:].astype(np.float64).reshape(len(x) * spec.n_bands, -1, n_samples)
-    half = n_samples // 2
-    cuts = [slice(None), slice(half), slice(half, None)] if spec.options.get("halves") else [slice(None)]
-    c = bands.shape[1]
-    return np.stack([shrunk_covariance(bands[:, :, cut]).reshape(len(x), -1, c, c) for cut in cuts], axis=1)
+    half, c = n_samples // 2, x.shape[1] // spec.n_bands
+    parts = x[:, :, -n_samples:].reshape(len(x) * spec.n_bands, c, 2, half).swapaxes(1, 2).astype(np.float64)
+    mean = parts.mean(axis=3, keepdims=True)
+    parts -= mean
+    fourth = (np.einsum("nhct,nhct->nht", parts, parts) ** 2).mean(axis=2)
+    covariance = parts @ parts.swapaxes(2, 3) / half  # of the halves, from which that of the whole follows
+    between = (mean[:, 0] - mean[:, 1]) / 2
+    whole = covariance.mean(axis=1) + between @ between.swapaxes(1, 2)
+    found = [shrink(whole, fourth.mean(axis=1), n_samples)]
+    if spec.options.get("halves"):
+        found += [shrink(covariance[:, i], fourth[:, i], half) for i in (0, 1)]
+    return np.stack([each.reshape(len(x), -1, c, c) for each in found], axis=1)
 
 
 def mean_alignment(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,9 +164,37 @@ def mean_alignment(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([invsqrtm(mean_riemann(band, tol=1e-6, maxiter=100)) for band in bands])
 
 
-def _tangent(segments: NDArray[np.float64], align: Any) -> NDArray[np.float64]:
+def _n_directions(n_channels: int) -> int:
+    return n_channels if n_channels <= MAX_CHANNELS else N_DIRECTIONS
+
+
+def _directions(
+    spec: DecoderSpec, whitened: NDArray[np.float64], y: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Filters (bands, n, channels) from aligned covariances (trials, bands, ...), and each one's mirror image by number.
+
+    All directions where channels are few; else those in which the means of the classes differ most (as in `csp`).
+    """
+    c = whitened.shape[-1]
+    order = mirror_order(spec.channels[:c]) if spec.options["mirror"] else np.arange(c)
+    if c <= MAX_CHANNELS:
+        return np.broadcast_to(np.eye(c), (spec.n_bands, c, c)).copy(), order
+    means = np.stack([whitened[y == k].mean(axis=0) for k in range(len(spec.classes))])
+    if not spec.options["mirror"]:
+        spread = ((means - means.mean(axis=0)) @ (means - means.mean(axis=0))).sum(axis=0)
+        _, vectors = np.linalg.eigh(spread)
+        return vectors[..., -N_DIRECTIONS:].swapaxes(1, 2).copy(), np.arange(N_DIRECTIONS)
+    difference = means[1] - means[0]
+    difference = difference - difference[:, order][:, :, order]  # what mirrored heads add: eigenvectors come in pairs
+    _, vectors = np.linalg.eigh(difference)
+    half = vectors[..., -N_DIRECTIONS // 2 :].swapaxes(1, 2)
+    return np.concatenate((half, half[..., order]), axis=1), np.roll(np.arange(N_DIRECTIONS), N_DIRECTIONS // 2)
+
+
+def _tangent(segments: NDArray[np.float64], align: Any, filters: NDArray[np.float64]) -> NDArray[np.float64]:
     align = np.asarray(align, np.float64)
     if align.ndim == 4:  # one for each trial
         align = align[:, None]
-    aligned = align @ segments @ align.swapaxes(-1, -2)
+    unmixing = filters @ align
+    aligned = unmixing @ segments @ unmixing.swapaxes(-1, -2)
     return log_matrix(aligned.reshape(-1, *aligned.shape[-2:])).reshape(aligned.shape)
