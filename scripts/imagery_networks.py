@@ -24,36 +24,39 @@ from calibration.align import align_trials
 from decoders import load_class
 from decoders.networks.network import aligned
 from decoders.spec import DecoderSpec, Request
-from decoders.training import loop
+from decoders.training.plan import Plan
 
 RECIPE = {"n_filters": 24.0, "kernel": 20.0, "pool": 4.0, "frame_kernel": 8.0, "frame_pool": 2.0}
-CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {  # family, sizes, constants of training
+CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # family, sizes, fields of `Plan`
     "eegnet": ("eegnet", RECIPE, {}),
     "eegnet, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {}),
-    "eegnet, rate .003": ("eegnet", RECIPE, {"PEAK_RATE": 3e-3}),
-    "eegnet, rate .003, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {"PEAK_RATE": 3e-3}),
-    "eegnet, 48 filters": ("eegnet", {**RECIPE, "n_filters": 48.0}, {"PEAK_RATE": 3e-3}),
-    "eegnet, 30 epochs": ("eegnet", RECIPE, {"MIN_EPOCHS": 30}),
+    "eegnet, rate .003": ("eegnet", RECIPE, {"rate": 3e-3}),
+    "eegnet, rate .003, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {"rate": 3e-3}),
+    "eegnet, 48 filters": ("eegnet", {**RECIPE, "n_filters": 48.0}, {"rate": 3e-3}),
+    "eegnet, 30 epochs": ("eegnet", RECIPE, {"n_epochs": 30}),
+    "fbnet, rate .001": ("fbnet", {}, {"rate": 1e-3}),
+    "fbnet, rate .003": ("fbnet", {}, {"rate": 3e-3}),
+    "fbnet, 30 epochs": ("fbnet", {}, {"rate": 1e-3, "n_epochs": 30}),
     "shallow": ("shallow", {}, {}),
-    "shallow, rate .003": ("shallow", {}, {"PEAK_RATE": 3e-3}),
-    "shallow, pool 1 s": ("shallow", {"pooled_hops": 10.0}, {"PEAK_RATE": 3e-3}),
-    "shallow, 80 filters, pool 1 s": ("shallow", {"n_filters": 80.0, "pooled_hops": 10.0}, {"PEAK_RATE": 3e-3}),
+    "shallow, rate .003": ("shallow", {}, {"rate": 3e-3}),
+    "shallow, pool 1 s": ("shallow", {"pooled_hops": 10.0}, {"rate": 3e-3}),
+    "shallow, 80 filters, pool 1 s": ("shallow", {"n_filters": 80.0, "pooled_hops": 10.0}, {"rate": 3e-3}),
     "shallow, 80 filters, 30 epochs": (
         "shallow",
         {"n_filters": 80.0, "pooled_hops": 10.0},
-        {"PEAK_RATE": 3e-3, "MIN_EPOCHS": 30},
+        {"rate": 3e-3, "n_epochs": 30},
     ),
     "tcn": ("tcn", {}, {}),
-    "tcn, rate .003": ("tcn", {}, {"PEAK_RATE": 3e-3}),
-    "transformer": ("transformer", {}, {"PEAK_RATE": 3e-3}),
-    "cnn_lstm": ("cnn_lstm", {}, {"PEAK_RATE": 3e-3}),
-    "mlp": ("mlp", {}, {"PEAK_RATE": 3e-3}),
-    "gnn": ("gnn", {}, {"PEAK_RATE": 3e-3}),
-    "lstm": ("lstm", {}, {"PEAK_RATE": 3e-3}),
-    "gru": ("gru", {}, {"PEAK_RATE": 3e-3}),
-    "rnn": ("rnn", {}, {"PEAK_RATE": 3e-3}),
-    "convlstm": ("convlstm", {}, {"PEAK_RATE": 3e-3}),
-    "cnn3d": ("cnn3d", {}, {"PEAK_RATE": 3e-3}),
+    "tcn, rate .003": ("tcn", {}, {"rate": 3e-3}),
+    "transformer": ("transformer", {}, {"rate": 3e-3}),
+    "cnn_lstm": ("cnn_lstm", {}, {"rate": 3e-3}),
+    "mlp": ("mlp", {}, {"rate": 3e-3}),
+    "gnn": ("gnn", {}, {"rate": 3e-3}),
+    "lstm": ("lstm", {}, {"rate": 3e-3}),
+    "gru": ("gru", {}, {"rate": 3e-3}),
+    "rnn": ("rnn", {}, {"rate": 3e-3}),
+    "convlstm": ("convlstm", {}, {"rate": 3e-3}),
+    "cnn3d": ("cnn3d", {}, {"rate": 3e-3}),
 }
 SEEDS = (0, 1, 2)
 
@@ -114,18 +117,10 @@ class Task:
     ) -> tuple[dict[str, Any], dict[str, NDArray]]:
         """Fit to ``train``, answer ``test``: log odds of right, and the weights."""
         spec, family = self.spec(name), load_class(CANDIDATES[name][0])
-        kept = {key: getattr(loop, key) for key in CANDIDATES[name][2]}
         began = time.monotonic()
-        try:
-            for key, value in CANDIDATES[name][2].items():
-                setattr(loop, key, value)
-            fit: Any = family.fit
-            fitted = fit(
-                spec, self.cued.rows[train], self.cued.y[train], seed=seed, align=align[train], device=self.device
-            )
-        finally:
-            for key, value in kept.items():
-                setattr(loop, key, value)
+        plan = Plan(device=self.device, **CANDIDATES[name][2])
+        fit: Any = family.fit
+        fitted = fit(spec, self.cued.rows[train], self.cued.y[train], seed=seed, align=align[train], plan=plan)
         network: Any = family.restore(spec, fitted.weights)
         network.to(self.device)
         params = {"align": torch.from_numpy(fitted.params["align"]).to(self.device)}
