@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from calibration import stats
 from calibration.align import align_trials, covariances, starting_alignment
+from calibration.reliability import ece
 from calibration.trials import Trials, check_trials
 from decoders import load_class
 from decoders.engine import softmax, use_one_thread
@@ -35,7 +36,8 @@ class Calibrated:
     held_out : ndarray, shape (n_trials, n_classes)
         Probabilities of each trial by the decoder that was fitted without its fold.
     scores : dict
-        ``accuracy, chance, chance_band, kappa, n_trials, temperature, split`` of the held-out trials.
+        ``accuracy, chance, chance_band, kappa, n_trials, temperature, ece_before, ece, split`` of the held-out trials,
+        and ``held_out``, the accuracy of each fold.
     """
 
     fitted: Fitted
@@ -113,7 +115,10 @@ def calibrate(
         else None,
         "n_trials": len(said),
         "temperature": t,
+        "ece_before": ece(softmax(held_out), trials.y),
+        "ece": ece(p, trials.y),
         "split": split,
+        "held_out": [stats.accuracy(trials.y[fold == k], said[fold == k]) for k in range(fold.max() + 1)],
     }
     return Calibrated(fitted, p, scores)
 

@@ -177,8 +177,8 @@ def _trials(
     if not x:
         found = sorted({cue.label for run in runs for cue in run.cues})
         raise FitError(
-            f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out; "
-            f"cues found: {', '.join(found) or 'none'})"
+            f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out, "
+            f"whose signal has NaN or a gap or is cut off; cues found: {', '.join(found) or 'none'})"
         )
     return Trials(
         np.stack(x),

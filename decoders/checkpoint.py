@@ -149,6 +149,18 @@ def step_names(spec: DecoderSpec) -> tuple[str, ...]:
     return tuple(f"step.{i}.onnx" for i in range(len(spec.members))) or ("step.onnx",)
 
 
+def load_weights(folder: str | os.PathLike[str]) -> Arrays:
+    """The weights of a model that `load_model` takes, by name; CheckpointError where they cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(_read_folder(Path(folder))["weights.safetensors"])
+    except SafetensorError as error:
+        raise CheckpointError(f"model {folder}: weights cannot be read ({error}); train it again") from None
+    return {name.removeprefix("weights."): v for name, v in arrays.items() if name.startswith("weights.")}
+
+
 def model_hash(folder: str | os.PathLike[str]) -> str:
     """The hash of the folder's bytes as they are now, whatever SHA256 claims."""
     contents = _read_folder(Path(folder))

@@ -217,6 +217,10 @@ def test_recordings_that_teach_nothing(sessions):
     flat[:, one.signals[0].spec.labels.index("C4")] = 12.0
     with pytest.raises(ModelError, match="channel C4 is constant; leave it out with --channels"):
         train([altered(one, samples=flat)], SETTINGS)
+    dead = one.signals[0].samples.copy()
+    dead[:, one.signals[0].spec.labels.index("C4")] = np.nan
+    with pytest.raises(ModelError, match=r"no usable trial .*12 cues left out, whose signal has NaN or a gap"):
+        train([altered(one, samples=dead)], SETTINGS)
     with pytest.raises(ConfigError, match="no recordings"):
         train([], SETTINGS)
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mne.channels import make_standard_montage
 from numpy.typing import NDArray
 
 from bci.bench.whole_window import Order, WholeWindow
+from bci.signal.positions import POSITIONS_M
 from decoders import DECODERS, load_class
 from decoders.engine import TorchStep, use_one_thread
 from decoders.networks.network import Network
@@ -34,6 +34,7 @@ Call = Callable[[], Any]
 COLUMNS = {
     "step_onnx": "step ORT",
     "step_torch": "step torch",
+    "step_cuda": "step CUDA",
     "published_torch": "published torch",
     "published_onnx": "published ORT",
     "fastest_torch": "fastest torch",
@@ -118,7 +119,7 @@ def _figures(name: str, times_us: dict[str, NDArray[np.float64]]) -> dict[str, A
 
 def untrained(name: str, seed: int = 0) -> tuple[Network, dict[str, Any]]:
     """A network of the benchmark's size with random weights, and its params."""
-    channels = tuple(make_standard_montage("biosemi64").ch_names)
+    channels = tuple(POSITIONS_M)[:N_CHANNELS]
     request = Request(channels=channels, sfreq_hz=SFREQ_HZ, hop=HOP, classes=("left", "right"), window_s=WINDOW_S)
     family: Any = load_class(name)
     torch.manual_seed(seed)
@@ -135,6 +136,11 @@ def network(name: str) -> Family:
     hop = rng.normal(size=(N_CHANNELS, HOP)).astype(np.float32)
     onnx, eager = OnnxStep(net, params, export_step(net, params)), TorchStep(net, params)
     calls: dict[str, Call] = {"step_onnx": lambda: onnx(hop), "step_torch": lambda: eager(hop)}
+    if torch.cuda.is_available():
+        from decoders.cuda_step import CudaStep
+
+        graph = CudaStep(net, params)
+        calls["step_cuda"] = lambda: graph(hop)
     orders: tuple[Order, ...] = ("published", "fastest")
     for order in orders:
         whole = WholeWindow(net, order, WINDOW_S)
@@ -218,19 +224,20 @@ def _cell(us: dict[str, float] | None) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """For people."""
+    columns = [key for key in COLUMNS if any(key in row["us"] for row in result["rows"])]
     lines = [
         f"a hop of {result['hop']} samples, {result['n_channels']} ch x {result['sfreq_hz']:g} Hz, window "
         f"{result['window_s']:g} s, one thread; {result['machine']}; "
         + ", ".join(f"{name} {v}" for name, v in result["versions"].items()),
-        f"{'p50 (p99), microseconds':<24}" + "".join(f"{title:>18}" for title in COLUMNS.values()),
+        f"{'p50 (p99), microseconds':<24}" + "".join(f"{COLUMNS[key]:>18}" for key in columns),
     ]
     for row in result["rows"]:
-        told = "".join(f"{_cell(row['us'].get(key)):>18}" for key in COLUMNS)
+        told = "".join(f"{_cell(row['us'].get(key)):>18}" for key in columns)
         lines.append(f"{row['decoder'] + ('' if row['is_equal'] else ' *'):<24}{told}")
-    lines.append(f"{'times faster (CPU time)':<24}" + "".join(f"{title:>18}" for title in COLUMNS.values()))
+    lines.append(f"{'times faster (CPU time)':<24}" + "".join(f"{COLUMNS[key]:>18}" for key in columns))
     for row in result["rows"]:
         if row["times_faster"]:
-            told = "".join(f"{row['times_faster'][key]:>17.1f}x" for key in COLUMNS)
+            told = "".join(f"{row['times_faster'][key]:>17.1f}x" for key in columns)
             wanted = ", ".join(f"{least}x {COLUMNS[key]}" for key, least in row["wanted"].items())
             met = f"  wanted {wanted}: {'reached' if row['is_reached'] else 'NOT reached'}" if wanted else ""
             lines.append(f"{row['decoder']:<24}{told}{met}")
