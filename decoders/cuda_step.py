@@ -6,8 +6,9 @@ is pinned, so a hop is one replay and one wait.
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,23 @@ def check_cuda(name: str) -> None:
         )
 
 
-def without_tf32() -> None:
-    """Full float32 on the GPU, as on the CPU: TF32 keeps 10 bits of a number."""
+@contextlib.contextmanager
+def without_tf32() -> Iterator[None]:
+    """Full float32 on the GPU inside, as on the CPU: TF32 keeps 10 bits of a number.
+
+    A graph keeps what it was captured with. Outside all is as before, for with these flags torch exports no graph.
+    """
     import torch
 
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    places: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]  # type: ignore[attr-defined]
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
 
 
 class CudaStep:
@@ -58,7 +69,6 @@ class CudaStep:
         import torch
 
         check_cuda(decoder.spec.name)
-        without_tf32()
         self.name = f"cuda {torch.cuda.get_device_name()}"
         self._torch = torch
         self._decoder = on_cuda(decoder)
@@ -72,7 +82,8 @@ class CudaStep:
         self._state = [part.clone(memory_format=torch.contiguous_format) for part in self._initial]
         self._stream = torch.cuda.Stream()
         self._graph = torch.cuda.CUDAGraph()
-        self._capture()
+        with without_tf32():
+            self._capture()
         self.reset()
 
     def _capture(self) -> None:

@@ -64,9 +64,15 @@ def test_two_graphs_do_not_share_memory():
     assert first.compute.startswith("cuda ")
 
 
+@pytest.fixture
+def full_float32():
+    with without_tf32():
+        yield
+
+
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("full_float32")
 def test_the_first_gradients_of_training_are_those_of_the_cpu(name):
-    without_tf32()
     family, spec, fitted = untrained(name)
     network = family.build(spec)
     network.load_state_dict({key: torch.from_numpy(value.copy()) for key, value in fitted.weights.items()})
@@ -90,3 +96,13 @@ def test_the_first_gradients_of_training_are_those_of_the_cpu(name):
     scale = max(np.abs(g).max() for g in grads[0].values())
     for key, value in grads[0].items():
         np.testing.assert_allclose(grads[1][key], value, rtol=0, atol=WITHIN * scale, err_msg=key)
+
+
+def test_a_graph_leaves_the_flags_of_torch_as_they_were():
+    """With TF32 off torch exports no ONNX graph, so training after decoding would lose its step."""
+    from decoders.onnx_step import export_step
+
+    family, spec, fitted = untrained("eegnet")
+    decoder = family.restore(spec, fitted.weights)
+    CudaStep(decoder, fitted.params)
+    assert export_step(decoder, fitted.params)

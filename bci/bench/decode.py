@@ -136,11 +136,6 @@ def network(name: str) -> Family:
     hop = rng.normal(size=(N_CHANNELS, HOP)).astype(np.float32)
     onnx, eager = OnnxStep(net, params, export_step(net, params)), TorchStep(net, params)
     calls: dict[str, Call] = {"step_onnx": lambda: onnx(hop), "step_torch": lambda: eager(hop)}
-    if torch.cuda.is_available():
-        from decoders.cuda_step import CudaStep
-
-        graph = CudaStep(net, params)
-        calls["step_cuda"] = lambda: graph(hop)
     orders: tuple[Order, ...] = ("published", "fastest")
     for order in orders:
         whole = WholeWindow(net, order, WINDOW_S)
@@ -151,6 +146,11 @@ def network(name: str) -> Family:
         calls[f"{order}_torch"], calls[f"{order}_onnx"] = both(whole, {"x": x, "align": params["align"]})
         if whole.is_equal:
             check_equal(net, params, whole, x)
+    if torch.cuda.is_available():
+        from decoders.cuda_step import CudaStep
+
+        graph = CudaStep(net, params)
+        calls["step_cuda"] = lambda: graph(hop)
     return Family(name, calls, WholeWindow(net, "published", WINDOW_S).is_equal)
 
 
