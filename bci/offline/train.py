@@ -308,7 +308,7 @@ def card(trained: Trained) -> str:
         f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
         for f in info["trained_on"]
     )
-    bands_hz = pre.bands_hz or (pre.bandpass_hz,) if pre.bandpass_hz or pre.bands_hz else ()
+    bands_hz = pre.bands_hz or ((pre.bandpass_hz,) if pre.bandpass_hz else ())
     band = ", ".join(f"{low:g}–{high:g} Hz" for low, high in bands_hz) or "none"
     n_channels = len(spec.channels) // spec.n_bands
     recentring = f"a step every {spec.recentre_hops * spec.hop_s:.3g} s" if spec.recentre_hops else "none"

@@ -171,7 +171,7 @@ def _n_directions(n_channels: int) -> int:
 def _directions(
     spec: DecoderSpec, whitened: NDArray[np.float64], y: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Filters (bands, n, channels) from aligned covariances (trials, bands, ...), and each one's mirror image by number.
+    """Filters (bands, n, channels) from aligned covariances (trials, bands, ...), and the number of the mirror of each.
 
     All directions where channels are few; else those in which the means of the classes differ most (as in `csp`).
     """

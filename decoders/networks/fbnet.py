@@ -62,7 +62,7 @@ class Segments(nn.Module):
     def __init__(self, n_features: int, n: int):
         super().__init__()
         assert n >= 2
-        self.n_features, self.n, self.half = n_features, n, n // 2
+        self.n_features, self.n, self.n_half = n_features, n, n // 2
         self.n_past = n - 1
 
     def initial(self, batch: int) -> Memory:
@@ -73,8 +73,8 @@ class Segments(nn.Module):
         """Average x (batch, features, tokens)."""
         x = torch.cat((memory[0], x), dim=2)
         mean = nn.functional.avg_pool1d
-        late = mean(x[:, :, self.n - self.half :], self.half, stride=1)
-        early = mean(x[:, :, : x.shape[2] - self.half], self.n - self.half, stride=1)
+        late = mean(x[:, :, self.n - self.n_half :], self.n_half, stride=1)
+        early = mean(x[:, :, : x.shape[2] - self.n_half], self.n - self.n_half, stride=1)
         whole = mean(x, self.n, stride=1)
         return torch.cat((whole, early, late), dim=1), (x[:, :, -self.n_past :],)
 
