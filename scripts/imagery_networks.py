@@ -33,6 +33,8 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {  # fam
     "eegnet, rate .003": ("eegnet", RECIPE, {"PEAK_RATE": 3e-3}),
     "eegnet, rate .003, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {"PEAK_RATE": 3e-3}),
     "eegnet, 48 filters": ("eegnet", {**RECIPE, "n_filters": 48.0}, {"PEAK_RATE": 3e-3}),
+    "eegnet, batch 16, rate .001": ("eegnet", {**RECIPE, "dropout": 0.25}, {"PEAK_RATE": 1e-3, "LARGE_BATCH": 16}),
+    "eegnet, batch 16, rate .003": ("eegnet", {**RECIPE, "dropout": 0.25}, {"PEAK_RATE": 3e-3, "LARGE_BATCH": 16}),
     "eegnet, 30 epochs": ("eegnet", RECIPE, {"MIN_EPOCHS": 30}),
     "shallow": ("shallow", {}, {}),
     "shallow, rate .003": ("shallow", {}, {"PEAK_RATE": 3e-3}),
@@ -43,11 +45,11 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {  # fam
         {"n_filters": 80.0, "pooled_hops": 10.0},
         {"PEAK_RATE": 3e-3, "MIN_EPOCHS": 30},
     ),
-    "fbnet, rate .001": ("fbnet", {}, {"PEAK_RATE": 1e-3}),
+    "fbnet, filters as they are": ("fbnet", {}, {"PEAK_RATE": 1e-9, "MIN_EPOCHS": 1, "MIN_STEPS": 1}),
     "fbnet, rate .0003": ("fbnet", {}, {"PEAK_RATE": 3e-4}),
-    "fbnet, rate .001, dropout .8": ("fbnet", {"dropout": 0.8}, {"PEAK_RATE": 1e-3}),
+    "fbnet, rate .001": ("fbnet", {}, {"PEAK_RATE": 1e-3}),
+    "fbnet, rate .003": ("fbnet", {}, {"PEAK_RATE": 3e-3}),
     "fbnet, rate .001, shrinkage .3": ("fbnet", {"shrinkage": 0.3}, {"PEAK_RATE": 1e-3}),
-    "fbnet, rate .001, decay 1": ("fbnet", {}, {"PEAK_RATE": 1e-3, "WEIGHT_DECAY": 1.0}),
     "tcn": ("tcn", {}, {}),
     "tcn, rate .003": ("tcn", {}, {"PEAK_RATE": 3e-3}),
     "transformer": ("transformer", {}, {"PEAK_RATE": 3e-3}),
@@ -109,7 +111,7 @@ class Task:
         return load_class(family).design(
             Request(
                 channels=labels, sfreq_hz=data.SFREQ_HZ, hop=data.HOP, classes=("left", "right"),
-                n_bands=len(self.cued.bands_hz), window_s=3.4, recentre_hops=round(data.WINDOW_S * 10),
+                n_bands=len(self.cued.bands_hz), window_s=data.WINDOW_S, recentre_hops=round(data.WINDOW_S * 10),
                 options={**sizes, "mirror": 1.0},
             )
         )  # fmt: skip
@@ -126,7 +128,12 @@ class Task:
                 setattr(loop, key, value)
             fit: Any = family.fit
             fitted = fit(
-                spec, self.cued.rows[train], self.cued.y[train], seed=seed, align=align[train], device=self.device
+                spec,
+                self.cued.rows[train][:, :, -spec.context :],
+                self.cued.y[train],
+                seed=seed,
+                align=align[train],
+                device=self.device,
             )
         finally:
             for key, value in kept.items():
@@ -138,7 +145,9 @@ class Task:
         with torch.inference_mode():
             for part in np.array_split(np.flatnonzero(test), max(1, int(test.sum()) // 500)):
                 x = torch.from_numpy(aligned(self.cued.rows[part], align[part])).to(self.device)
-                x = x[:, :, x.shape[2] % data.HOP :]
+                x = x[
+                    :, :, -spec.context :
+                ]  # .4 s more, from the cue on, cost 3 points: what is seen then is no imagery
                 logits, _ = network.forward(x, network.initial_state(len(x)), params)
                 log_odds.append((logits[:, -1, 1] - logits[:, -1, 0]).cpu().numpy())
         found = np.concatenate(log_odds).astype(float)

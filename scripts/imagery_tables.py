@@ -66,8 +66,8 @@ def section(rows: dict[str, Row], cued: data.Cued, answers: dict[str, Any]) -> s
 One decision a cue, 3.5 s after it, from the 3 s before; causal filters at 8 Hz and above, through the live
 preprocessing, at 80 Hz. Headline: the 16 channels without Fp1 Fp2 F7 F8 Fz. `riemann` takes 8–30 Hz, all others 8–12,
 11–16, 15–22, 20–30 Hz, with mirrored heads. Recentred: each cued window moves the person's mean by 1/(t + 2) before
-it is decided, from a population mean that is symmetric to the midline; no labels. Scores are means over people with a 95 %
-interval (bootstrap over people); chance is .50, and the last column says what guessing gives in all those trials
+it is decided, from a population mean that is symmetric to the midline; no labels. Scores are means over people with a
+95 % interval (bootstrap over people); chance is .50, and the last column says what guessing gives in all those trials
 together, 95 %.
 
 ```
