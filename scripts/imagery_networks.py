@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from calibration.align import align_trials
+from calibration.align import Recentring, align_trials
 from decoders import load_class
 from decoders.networks.network import aligned
 from decoders.spec import DecoderSpec, Request
 from decoders.training.plan import Plan
 
+WINDOW_S = 3.4  # of a network: more than the recentred 3 s, for its kernels in time
 RECIPE = {"n_filters": 24.0, "kernel": 20.0, "pool": 4.0, "frame_kernel": 8.0, "frame_pool": 2.0}
 CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # family, sizes, fields of `Plan`
     "eegnet": ("eegnet", RECIPE, {}),
@@ -34,9 +35,6 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # famil
     "eegnet, rate .003, dropout .25": ("eegnet", {**RECIPE, "dropout": 0.25}, {"rate": 3e-3}),
     "eegnet, 48 filters": ("eegnet", {**RECIPE, "n_filters": 48.0}, {"rate": 3e-3}),
     "eegnet, 30 epochs": ("eegnet", RECIPE, {"n_epochs": 30}),
-    "fbnet, rate .001": ("fbnet", {}, {"rate": 1e-3}),
-    "fbnet, rate .003": ("fbnet", {}, {"rate": 3e-3}),
-    "fbnet, 30 epochs": ("fbnet", {}, {"rate": 1e-3, "n_epochs": 30}),
     "shallow": ("shallow", {}, {}),
     "shallow, rate .003": ("shallow", {}, {"rate": 3e-3}),
     "shallow, pool 1 s": ("shallow", {"pooled_hops": 10.0}, {"rate": 3e-3}),
@@ -46,6 +44,10 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # famil
         {"n_filters": 80.0, "pooled_hops": 10.0},
         {"rate": 3e-3, "n_epochs": 30},
     ),
+    "fbnet, rate .0003": ("fbnet", {}, {"rate": 3e-4}),
+    "fbnet, rate .001": ("fbnet", {}, {"rate": 1e-3}),
+    "fbnet, rate .003": ("fbnet", {}, {"rate": 3e-3}),
+    "fbnet, rate .001, shrinkage .3": ("fbnet", {"shrinkage": 0.3}, {"rate": 1e-3}),
     "tcn": ("tcn", {}, {}),
     "tcn, rate .003": ("tcn", {}, {"rate": 3e-3}),
     "transformer": ("transformer", {}, {"rate": 3e-3}),
@@ -58,7 +60,38 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # famil
     "convlstm": ("convlstm", {}, {"rate": 3e-3}),
     "cnn3d": ("cnn3d", {}, {"rate": 3e-3}),
 }
-SEEDS = (0, 1, 2)
+
+
+def spec_of(name: str, cued: data.Cued) -> DecoderSpec:
+    """The candidate's spec for these channels and bands."""
+    family, sizes, _ = CANDIDATES[name]
+    labels = tuple(f"{c} {low:g}-{high:g}" for low, high in cued.bands_hz for c in cued.labels)
+    return load_class(family).design(
+        Request(
+            channels=labels, sfreq_hz=data.SFREQ_HZ, hop=data.HOP, classes=("left", "right"),
+            n_bands=len(cued.bands_hz), window_s=WINDOW_S, options={**sizes, "mirror": 1.0},
+            recentre_hops=round(data.WINDOW_S * data.SFREQ_HZ / data.HOP),
+        )
+    )  # fmt: skip
+
+
+def log_odds_of(
+    name: str, cued: data.Cued, weights: dict[str, NDArray], align: NDArray[np.float64], which: NDArray[np.integer],
+    device: str = "cpu",
+) -> NDArray[np.float64]:  # fmt: skip
+    """Of right against left, of the trials ``which``, each by its own matrix of ``align`` (of all trials)."""
+    spec = spec_of(name, cued)
+    network: Any = load_class(CANDIDATES[name][0]).restore(spec, weights)
+    network.to(device)
+    c = len(cued.labels)
+    params = {"align": torch.eye(c, device=device).expand(len(cued.bands_hz), c, c)}
+    found = []
+    with torch.inference_mode():
+        for part in np.array_split(which, max(1, len(which) // 500)):
+            x = aligned(cued.rows[part][:, :, -spec.context :], align[part])
+            logits, _ = network.forward(torch.from_numpy(x).to(device), network.initial_state(len(x)), params)
+            found.append((logits[:, -1, 1] - logits[:, -1, 0]).cpu().numpy())
+    return np.concatenate(found).astype(float)
 
 
 class Answers:
@@ -100,38 +133,17 @@ class Task:
             self._align[split] = align_trials(self.covariance, self.cued.person, start)
         return self._align[split]
 
-    def spec(self, name: str) -> DecoderSpec:
-        """The candidate's spec for these channels."""
-        family, sizes, _ = CANDIDATES[name]
-        labels = tuple(f"{c} {low:g}-{high:g}" for low, high in self.cued.bands_hz for c in self.cued.labels)
-        return load_class(family).design(
-            Request(
-                channels=labels, sfreq_hz=data.SFREQ_HZ, hop=data.HOP, classes=("left", "right"),
-                n_bands=len(self.cued.bands_hz), window_s=3.4, recentre_hops=round(data.WINDOW_S * 10),
-                options={**sizes, "mirror": 1.0},
-            )
-        )  # fmt: skip
-
     def train(
         self, name: str, train: NDArray[np.bool_], test: NDArray[np.bool_], align: NDArray[np.float64], seed: int
     ) -> tuple[dict[str, Any], dict[str, NDArray]]:
         """Fit to ``train``, answer ``test``: log odds of right, and the weights."""
-        spec, family = self.spec(name), load_class(CANDIDATES[name][0])
+        spec, family = spec_of(name, self.cued), load_class(CANDIDATES[name][0])
         began = time.monotonic()
         plan = Plan(device=self.device, **CANDIDATES[name][2])
+        x = self.cued.rows[train][:, :, -spec.context :]
         fit: Any = family.fit
-        fitted = fit(spec, self.cued.rows[train], self.cued.y[train], seed=seed, align=align[train], plan=plan)
-        network: Any = family.restore(spec, fitted.weights)
-        network.to(self.device)
-        params = {"align": torch.from_numpy(fitted.params["align"]).to(self.device)}
-        log_odds = []
-        with torch.inference_mode():
-            for part in np.array_split(np.flatnonzero(test), max(1, int(test.sum()) // 500)):
-                x = torch.from_numpy(aligned(self.cued.rows[part], align[part])).to(self.device)
-                x = x[:, :, x.shape[2] % data.HOP :]
-                logits, _ = network.forward(x, network.initial_state(len(x)), params)
-                log_odds.append((logits[:, -1, 1] - logits[:, -1, 0]).cpu().numpy())
-        found = np.concatenate(log_odds).astype(float)
+        fitted = fit(spec, x, self.cued.y[train], seed=seed, align=align[train], plan=plan)
+        found = log_odds_of(name, self.cued, fitted.weights, align, np.flatnonzero(test), self.device)
         right = (found > 0) == self.cued.y[test]
         people = self.cued.person[test]
         row = {
@@ -140,6 +152,15 @@ class Task:
             "seconds": time.monotonic() - began,
         }  # fmt: skip
         return row, fitted.weights
+
+    def within(self, name: str, person: int) -> dict[str, Any]:
+        """The person's own R04 and R08, then R12; aligned to the mean of the former."""
+        mine, tested = self.cued.person == person, self.cued.run == 12
+        recentring = Recentring(self.start[0], 1)  # from the population's mean, as its own would need pyriemann
+        for i in np.flatnonzero(mine & ~tested):
+            recentring.move(self.covariance[i])
+        align = np.broadcast_to(recentring.align, self.covariance.shape)
+        return self.train(name, mine & ~tested, mine & tested, align, 0)[0]
 
 
 def main() -> None:
@@ -151,6 +172,7 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=1e9, metavar="S", help="Begin nothing after so many seconds.")
     parser.add_argument("--only", nargs="*", help="Candidates by name; all otherwise.")
     parser.add_argument("--n-best", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
     a = parser.parse_args()
     began, answers, task = time.monotonic(), Answers(a.out), Task(a.packed, a.device)
     print(f"{len(task.cued.y)} trials on {a.device}, {time.monotonic() - began:.0f} s", flush=True)
@@ -182,11 +204,15 @@ def main() -> None:
     print("best:", best, flush=True)
     for name in best:
         for k in range(data.N_FOLDS):
-            for seed in SEEDS:
+            for seed in range(a.seeds):
                 do(f"across/{name}/fold {k}/{seed}", task, name, f"fold {k}", seed)
-    for k in range(data.N_FOLDS):
+    for k in range(data.N_FOLDS) if best else ():
         do(f"static/{best[0]}/fold {k}/0", task, best[0], f"fold {k}", 0, is_static=True)
-    if a.frontal:
+    for person in np.unique(task.cued.person) if best else ():
+        key = f"within/{best[0]}/{person}"
+        if key not in answers.rows and time.monotonic() - began < a.budget:
+            answers.add(key, task.within(best[0], person))
+    if a.frontal and best:
         frontal = Task(a.frontal, a.device)
         for k in range(data.N_FOLDS):
             do(f"frontal/{best[0]}/fold {k}/0", frontal, best[0], f"fold {k}", 0)

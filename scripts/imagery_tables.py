@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ NAMES = ("riemann", "riemann_fb", "csp")
 Row = dict[str, Any]
 
 
-def write_page(page: Path, rows: dict[str, Row], cued: data.Cued, answers: Path) -> None:
+def write_page(page: Path, rows: dict[str, Row], cued: data.Cued, answers: dict[str, Any]) -> None:
     """Replace the part of the page between the two marks, or add it at the end."""
     text = page.read_text(encoding="utf-8")
     if BEGIN in text:
@@ -27,7 +26,7 @@ def write_page(page: Path, rows: dict[str, Row], cued: data.Cued, answers: Path)
         after = rest.partition(END)[2]
     else:
         before, after = text.rstrip("\n") + "\n\n", "\n"
-    part = section(rows, cued, json.loads(answers.read_text()) if answers.exists() else {})
+    part = section(rows, cued, answers)
     page.write_text(f"{before}{BEGIN}\n{part}\n{END}{after}", encoding="utf-8")
     print(f"{page} written")
 
@@ -53,6 +52,10 @@ def section(rows: dict[str, Row], cued: data.Cued, answers: dict[str, Any]) -> s
         control.append(_line(f"frontal: {networks['pick']}", networks["frontal"]))
     for name in NAMES:
         control.append(_line(f"shuffle: `{name}`, mean of five orders", rows[f"shuffle/{name}"]))
+    if (row := within_row(answers, networks["pick"], cued)) is not None:
+        within.append(_line(f"network {networks['pick']}", row))
+    if networks["pick"] and "shuffle/network" in rows:
+        control.append(_line(f"shuffle: {networks['pick']}, mean of five orders", rows["shuffle/network"]))
     pairs = [
         _pair("`riemann_fb` − `riemann`", rows["across16/riemann_fb"], rows["across16/riemann"]),
         _pair("`riemann_fb` − `csp`", rows["across16/riemann_fb"], rows["across16/csp"]),
@@ -65,10 +68,9 @@ def section(rows: dict[str, Row], cued: data.Cued, answers: dict[str, Any]) -> s
 
 One decision a cue, 3.5 s after it, from the 3 s before; causal filters at 8 Hz and above, through the live
 preprocessing, at 80 Hz. Headline: the 16 channels without Fp1 Fp2 F7 F8 Fz. `riemann` takes 8–30 Hz, all others 8–12,
-11–16, 15–22 and 20–30 Hz, with mirrored heads. Recentred: each cued window moves the person's mean by 1/(t + 2)
-before it is decided, from a population mean that is symmetric to the midline; no labels. Scores are means over people
-with a 95 % interval (bootstrap over people); chance is .50, and the last column says what guessing gives in all those
-trials
+11–16, 15–22, 20–30 Hz, with mirrored heads. Recentred: each cued window moves the person's mean by 1/(t + 2) before
+it is decided, from a population mean that is symmetric to the midline; no labels. Scores are means over people with a
+95 % interval (bootstrap over people); chance is .50, and the last column says what guessing gives in all those trials
 together, 95 %.
 
 ```
@@ -176,6 +178,21 @@ def _networks(answers: dict[str, Any], cued: data.Cued, rows: dict[str, Row]) ->
         "rows": lines, "pairs": pairs, "frontal": _row(cued, frontal) if frontal is not None else None,
         "pick": done[0], "text": text,
     }  # fmt: skip
+
+
+def pick_of(answers: dict[str, Any]) -> str:
+    """The network that was chosen, among those whose five folds are there; "" where there is none."""
+    done = {key.split("/")[1] for key in answers if key.startswith("across/")}
+    return max(done, key=lambda name: answers[f"choose/{name}"]["mean"], default="")
+
+
+def within_row(answers: dict[str, Any], name: str, cued: data.Cued) -> Row | None:
+    """A network within people; None while one is missing."""
+    found = [row for key, row in answers.items() if key.startswith(f"within/{name}/")]
+    if len(found) < len(np.unique(cued.person)):
+        return None
+    people = {str(cued.person[row["trials"][0]]): row["mean"] for row in found}
+    return {"accuracy": people, "n_trials": sum(len(row["trials"]) for row in found)}
 
 
 def _folds(answers: dict[str, Any], kind: str, name: str, seed: str, cued: data.Cued) -> NDArray[np.float64] | None:

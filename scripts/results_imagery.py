@@ -24,7 +24,7 @@ from typing import Any
 import imagery_controls as controls
 import imagery_data as data
 import numpy as np
-from imagery_tables import write_page
+from imagery_tables import pick_of, write_page
 from numpy.typing import NDArray
 
 from calibration.align import Recentring, align_trials
@@ -127,6 +127,14 @@ class Results:
         self.rows["live16/riemann_fb"] = self.live
         for decoder in DECODERS:
             self.rows[f"shuffle/{decoder}"] = partial(self.shuffle, decoder)
+        if self.networks:
+            self.rows["shuffle/network"] = partial(self.shuffle, "")
+
+    @cached_property
+    def networks(self) -> dict[str, Any]:
+        """What the other machine gave back."""
+        path = self.work / "networks" / "answers.json"
+        return json.loads(path.read_text()) if path.exists() else {}
 
     @cached_property
     def cued(self) -> data.Cued:
@@ -213,16 +221,19 @@ class Results:
         return answers(self.cued, found)
 
     def shuffle(self, decoder: str) -> dict[str, Any]:
-        """The same decoders on recordings whose (rest + cue) segments stand in another order; mean of five orders."""
+        """The same decoder, or the picked network, where (rest + cue) segments stand in another order: mean of five."""
         rows = []
         for seed in range(1, N_SHUFFLES + 1):
             cued = data.load(self.folder, self.work, seed)
-            task = Task(self.work, cued, decoder, "16")
+            task = Task(self.work, cued, decoder or "riemann_fb", "16")
             found = np.zeros(len(cued.y))
             for k in range(data.N_FOLDS):
                 test = np.isin(cued.person, task.splits[f"fold {k}"][1])
                 align = task.align(task.start[f"fold {k}"], False)
-                found[test] = task.log_odds(self._kept(decoder, k), task.cued.rows[test], align[test])
+                if decoder:
+                    found[test] = task.log_odds(self._kept(decoder, k), task.cued.rows[test], align[test])
+                else:
+                    found[test] = self._network(task.cued, k, align, np.flatnonzero(test))
             rows.append(answers(cued, found))
         mean = {p: float(np.mean([row["accuracy"][p] for row in rows])) for p in rows[0]["accuracy"]}
         return {"accuracy": mean, "n_trials": rows[0]["n_trials"]}
@@ -233,6 +244,16 @@ class Results:
         path = self.work / "weights" / f"{decoder}_{fold}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **{f"{kind}.{name}": v for kind, arrays in fitted.items() for name, v in arrays.items()})
+
+    def _network(
+        self, cued: data.Cued, fold: int, align: NDArray[np.float64], which: NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        from imagery_networks import log_odds_of
+
+        name = pick_of(self.networks)
+        arrays, head = np.load(self.work / "networks" / "weights.npz"), f"across/{name}/fold {fold}/0/"
+        weights = {key.removeprefix(head): arrays[key] for key in arrays if key.startswith(head)}
+        return log_odds_of(name, cued, weights, align, which)
 
     def _kept(self, decoder: str, fold: int) -> dict[str, Any]:
         self.get(f"across16/{decoder}")
@@ -276,7 +297,7 @@ def main() -> None:
                 results.get(key)
     else:
         rows = {key: results.get(key) for key in results.rows}
-        write_page(ROOT / "docs" / "results.md", rows, results.cued, a.work / "networks" / "answers.json")
+        write_page(ROOT / "docs" / "results.md", rows, results.cued, results.networks)
 
 
 if __name__ == "__main__":

@@ -156,17 +156,17 @@ def test_of_many_channels_the_directions_that_differ_are_kept(mirror):
     family = load_class("riemann_fb")
     asked = Request(channels=labels, sfreq_hz=80.0, hop=8, classes=("left", "right"), options={"mirror": mirror})
     spec, rng = family.design(asked), np.random.default_rng(0)
-    x, y = rng.normal(size=(60, 28, 240)).astype(np.float32), np.arange(60) % 2
+    x, y = rng.normal(size=(120, 28, 240)).astype(np.float32), np.arange(120) % 2
     x[y == 1, 4] *= 4
     x[y == 0, 18] *= 4
-    fitted = family.fit(spec, x[:40], y[:40], seed=0)
+    fitted = family.fit(spec, x[:80], y[:80], seed=0)
     assert fitted.weights["coef"].shape == (3, 1, 16, 16, 2)
     model, order = family.restore(spec, fitted.weights).model, mirror_order(labels)
-    logits = model.logits(x[40:], fitted.params)
-    assert np.mean(logits.argmax(axis=1) == y[40:]) > 0.9
+    logits = model.logits(x[80:], fitted.params)
+    assert np.mean(logits.argmax(axis=1) == y[80:]) >= 0.9
     align = fitted.params["align"]
     symmetric = {"align": (align + align[:, order][:, :, order]) / 2}
-    both = [model.logits(each, symmetric) for each in (x[40:], x[40:, order])]
+    both = [model.logits(each, symmetric) for each in (x[80:], x[80:, order])]
     if mirror:
         np.testing.assert_allclose(both[0], both[1][:, ::-1], atol=1e-8)
 

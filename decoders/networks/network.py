@@ -157,13 +157,13 @@ class NetworkFamily:
     layers : callable
         DecoderSpec, and these numbers as attributes -> layers.
     prepare : callable or None
-        Called with the network and the aligned trials before training, to set what is not learnt.
+        Called with the network, the aligned trials and y before training, to set what is not learnt there.
     """
 
     name: str
     sizes: Callable[[Request], dict[str, float]]
     layers: Callable[[DecoderSpec, Any], list[nn.Module]]
-    prepare: Callable[[Network, Tensor], None] | None = None
+    prepare: Callable[[Network, Tensor, NDArray], None] | None = None
 
     def design(self, request: Request) -> DecoderSpec:
         """Sizes for this request; SpecError says what would work."""
@@ -268,7 +268,8 @@ class NetworkFamily:
             torch.manual_seed(seed)
             network = self.build(spec)
             if self.prepare is not None:
-                self.prepare(network, apply(torch.from_numpy(x), torch.from_numpy(params["align"]), spec.n_bands))
+                start = apply(torch.from_numpy(x), torch.from_numpy(params["align"]), spec.n_bands)
+                self.prepare(network, start, np.asarray(y))
             if spec.outputs:
                 y = np.asarray(y, np.float32)
                 _set_targets(network, y)
