@@ -171,7 +171,7 @@ def _features(network: Network, x: Tensor) -> NDArray[np.float64]:
     assert isinstance(segments, Segments)
     found = []
     for part in x.split(256):
-        tokens = moments(filters(part[:, :, -segments.n * moments.decimation :]))
+        tokens = moments(filters(part[:, :, -segments.n * int(moments.decimation) :]))
         whole, _ = segments(tokens[:, :, -1:], (tokens[:, :, :-1],))
         found.append(logarithm(whole))
     return np.concatenate([each[:, :, -1].numpy().astype(np.float64) for each in found])
