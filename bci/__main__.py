@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "stream": ("bci.cli.stream", "Play a recording as LSL streams."),
     "run": ("bci.cli.run", "Run a live session from a stream or a recording."),
     "control": ("bci.cli.control", "Arm, disarm, pause, note or swap the model of the session that runs here."),
+    "view": ("bci.cli.view", "Look at a session that shares itself, in a window."),
     "stop": ("bci.cli.stop", "Emergency stop of the session that runs here."),
     "record": ("bci.cli.record", "Record LSL streams to XDF."),
     "replay": ("bci.cli.replay", "Run a recorded session again; --verify compares it bit by bit."),
@@ -24,7 +25,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "repair": ("bci.cli.repair", "Cut a damaged XDF file to its last whole chunk."),
     "fetch": ("bci.cli.fetch", "Get real recordings from the internet."),
     "train": ("bci.cli.train", "Train a decoder from recordings."),
+    "ensemble": ("bci.cli.ensemble", "Combine trained models into one that averages what they say."),
     "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),
+    "explain": ("bci.cli.explain", "Show what a model looks at, and say when that means nothing."),
+    "card": ("bci.cli.card", "Print what a model is, what it was trained on, and what its score does not show."),
     "doctor": ("bci.cli.doctor", "Is this machine fit for a session, and what to do where it is not."),
     "bench": ("bci.cli.bench", "Measure latency and throughput on this machine."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
@@ -14,9 +15,18 @@ from typing import Any
 
 import msgspec
 
-from bci.config import ModelSettings, SessionConfig, channel_index, default_dwell_s, parse_config, to_toml
+from bci.config import (
+    DEFAULT_THRESHOLD,
+    ModelSettings,
+    SessionConfig,
+    channel_index,
+    default_dwell_s,
+    parse_config,
+    to_toml,
+)
 from bci.control.gate import GateSettings
 from bci.control.host_table import HostSettings
+from bci.control.velocity import VelocitySettings
 from bci.errors import ConfigError, ModelError
 from bci.pipeline import Pipeline
 from bci.recording.replay import FORMAT, RecordedSession, read_session
@@ -25,7 +35,7 @@ from bci.types import StreamSpec, Swap
 from decoders.checkpoint import CheckpointError, Model, load_model
 from decoders.spec import DecoderError
 
-LIBRARIES = ("numpy", "scipy", "torch", "pyriemann", "scikit-learn", "rolandic")
+LIBRARIES = ("numpy", "scipy", "torch", "onnxruntime", "pyriemann", "scikit-learn", "rolandic")
 
 
 def load(path: str | Path) -> Model:
@@ -45,7 +55,7 @@ def load(path: str | Path) -> Model:
 def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None = None) -> Pipeline:
     """The model's pipeline on this stream, warmed up; what does not fit is named."""
     config = config or SessionConfig()
-    pipeline = Pipeline(model, spec, config.stream.bad_channels, config.model.lock_to)
+    pipeline = Pipeline(model, spec, config.stream.bad_channels, config.model.lock_to, config.model.compute)
     pipeline.warm_up()
     return pipeline
 
@@ -53,12 +63,14 @@ def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None =
 def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_model: bool) -> GateSettings:
     """The gate's settings for a model with these classes; a class called ``rest`` commands nothing unless told."""
     g = config.gate
+    threshold = g.threshold if g.threshold is not None else DEFAULT_THRESHOLD
     rest = g.rest if g.rest is not None else ("rest" if "rest" in classes else None)
     return GateSettings(
         classes=classes,
         rest=rest,
-        threshold=g.threshold,
-        release=g.release if g.release is not None else 0.8 * g.threshold,
+        threshold=threshold,
+        release=g.release if g.release is not None else 0.8 * threshold,
+        evidence_s=g.evidence_s,
         dwell_s=g.dwell_s if g.dwell_s is not None else default_dwell_s(is_epoch_model),
         refractory_s=g.refractory_s,
         max_age_s=g.max_age_s,
@@ -67,6 +79,20 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_mode
         resume_s=g.resume_s,
         lost_s=g.lost_s,
         idle_disarm_s=g.idle_disarm_s,
+        velocity=_velocity_settings(config),
+    )
+
+
+def _velocity_settings(config: SessionConfig) -> VelocitySettings | None:
+    v = config.velocity
+    if not v.directions:
+        return None
+    return VelocitySettings(
+        directions=v.directions,
+        smoothing_s=v.smoothing_s,
+        max_speed=v.max_speed,
+        max_change=v.max_change,
+        interval_s=1.25 / config.devices.rate_limit_hz,  # a little slower than the device host allows
     )
 
 
@@ -111,7 +137,9 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
         "notch_hz": pre.get("notch_hz"),
         "notch_harmonics": pre.get("notch_harmonics"),
         "clip": pre.get("clip"),
-        "window_s": window_s,
+        "window_s": window_s if spec.epoch is None else None,
+        "epoch_s": None if spec.epoch is None else [edge / spec.sfreq_hz for edge in spec.epoch],
+        "decide_at_s": model.info.get("decide_at_s") if spec.epoch is None else None,
         "hop_s": spec.hop / spec.sfreq_hz,
     }
     for key, is_value in actual.items():
@@ -124,20 +152,21 @@ def check_expectations(expected: ModelSettings, model: Model) -> None:
             )
 
 
-def environment() -> dict[str, Any]:
-    """What bits depend on: the same here and there means bitwise equal replay."""
+def environment(compute: str) -> dict[str, Any]:
+    """What bits depend on: the same here and there means bitwise equal replay. ``compute`` is `Pipeline.compute`."""
     return {
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "threads": 1,
-        "compute": "cpu",
+        "compute": compute,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
@@ -146,15 +175,16 @@ def _processor() -> str:
     return platform.processor()
 
 
-def session_metadata(config: SessionConfig, spec: StreamSpec, model_hash: str) -> str:
+def session_metadata(config: SessionConfig, spec: StreamSpec, model: Model, compute: str) -> str:
     """What replay needs to build the same session, as the header of ``bci-events`` keeps it."""
     return json.dumps(
         {
             "format": FORMAT,
-            "model_hash": model_hash,
+            "model_hash": model.hash,
+            "onnx_sha256": [onnx and hashlib.sha256(onnx).hexdigest() for onnx in model.onnx],
             "primary": msgspec.to_builtins(spec),
             "config": to_toml(config),
-            "environment": environment(),
+            "environment": environment(compute),
             "command_line": sys.argv[1:],
         }
     )
@@ -176,7 +206,9 @@ class Replayable:
         return build_session(self.config, self.spec, self.pipelines, self.model.hash)
 
 
-def open_recorded(path: Path, other_model: Path | None = None, threshold: float | None = None) -> Replayable:
+def open_recorded(
+    path: Path, other_model: Path | None = None, threshold: float | None = None, compute: str | None = None
+) -> Replayable:
     """Read a session's recording and load the models that it used, from its own folder.
 
     Parameters
@@ -185,6 +217,8 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
         ``session.xdf`` in its folder, beside ``models/``.
     other_model, threshold
         Another model or gate threshold to try on the same session.
+    compute
+        Where to decode; as recorded where None.
     """
     from bci.recording.xdf import metadata_of, read_xdf_file
 
@@ -192,7 +226,10 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
     names = [s.spec.name for s in file.recording.streams]
     metadata = metadata_of(file.header_xml[names.index("bci-events")]) if "bci-events" in names else ""
     recorded = read_session(file.recording, metadata)
-    overrides = {"gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold}}
+    overrides = {
+        "gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold},
+        "model": {"compute": compute},
+    }
     config = parse_config(recorded.metadata["config"], overrides, where=str(path))
     spec = msgspec.convert(recorded.metadata["primary"], StreamSpec)
     folder = path.parent / "models"
@@ -206,7 +243,7 @@ def open_recorded(path: Path, other_model: Path | None = None, threshold: float 
         models = {h: _own_model(folder / h, h) for h in hashes}
         pipelines = {h: fit_to_stream(m, spec, config) for h, m in models.items()}
         model = models[recorded.metadata["model_hash"]]
-    here = environment() == recorded.metadata["environment"]
+    here = environment(pipelines[model.hash].compute) == recorded.metadata["environment"]
     return Replayable(recorded, config, spec, model, pipelines, here)
 
 

@@ -7,6 +7,7 @@ reference, filters, window, hop, decoder) may be repeated here as an expectation
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from pydantic import Field
 from bci.errors import ConfigError
 from bci.types import StreamSpec
 
+DEFAULT_THRESHOLD = 0.8
 Positive = Annotated[float, Field(gt=0)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 # TOML has no word for nothing: "-" leaves an edge of a band out
@@ -77,7 +79,13 @@ class ModelSettings(Section):
     notch_harmonics: Annotated[int, Field(ge=1)] | None = None
     clip: Positive | None = None
     window_s: Positive | None = None
+    epoch_s: tuple[float, float] | None = Field(default=None, description="of a model that answers markers")
+    decide_at_s: Positive | None = Field(default=None, description="from the cue to the decision of a trial")
     hop_s: Positive | None = None
+    compute: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="where hops are decoded; auto is the CPU, by ONNX Runtime where the model has a graph",
+    )
     lock_to: tuple[str, ...] = Field(
         default=(), description='more markers that an epoch model answers, beside those it was trained with; "*": all'
     )
@@ -86,12 +94,18 @@ class ModelSettings(Section):
 class GateSection(Section):
     """When a prediction becomes a command."""
 
-    threshold: Probability = 0.8
+    threshold: Probability | None = Field(
+        default=None, description="default: what `bci train --false-commands-per-min` chose, else 0.8"
+    )
     release: Probability | None = Field(
         default=None, description="hysteresis: a dwell ends below this; default 0.8 x threshold"
     )
     dwell_s: Annotated[float, Field(ge=0)] | None = Field(
-        default=None, description="how long a class must be held; default 0.5, or 0 for a model that answers markers"
+        default=None,
+        description="how long a class must be held; default: what training chose, else 0.5, or 0 for epochs",
+    )
+    evidence_s: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="time constant of leaky evidence; 0: each prediction by itself"
     )
     refractory_s: Annotated[float, Field(ge=0)] = 1.0
     max_age_s: Positive = 0.5
@@ -100,6 +114,15 @@ class GateSection(Section):
     resume_s: Annotated[float, Field(ge=0)] = Field(default=2.0, description="good health before it goes on")
     lost_s: Positive = Field(default=2.0, description="trouble for longer than this disarms")
     idle_disarm_s: Positive = Field(default=600.0, description="so long without a command disarms")
+
+
+class VelocitySection(Section):
+    """Continuous control instead of commands: ``directions`` of the classes, x and y, at most 1 long."""
+
+    directions: dict[str, tuple[float, float]] = {}
+    smoothing_s: Annotated[float, Field(ge=0)] = 0.2
+    max_speed: Positive = 1.0
+    max_change: Positive = Field(default=5.0, description="of the velocity, a second")
 
 
 class DeviceSection(Section):
@@ -142,15 +165,17 @@ class SessionConfig(Section):
     stream: StreamSettings = StreamSettings()
     model: ModelSettings = ModelSettings()
     gate: GateSection = GateSection()
+    velocity: VelocitySection = VelocitySection()
     devices: DeviceSection = DeviceSection()
     recording: RecordingSection = RecordingSection()
     expect: tuple[ExpectSection, ...] = ()
 
     @pydantic.model_validator(mode="after")
     def _release_below_threshold(self) -> SessionConfig:
-        if self.gate.release is not None and self.gate.release > self.gate.threshold:
+        threshold = self.gate.threshold or DEFAULT_THRESHOLD
+        if self.gate.release is not None and self.gate.release > threshold:
             raise ValueError(
-                f"gate.release = {self.gate.release:g} is above the threshold, {self.gate.threshold:g}; "
+                f"gate.release = {self.gate.release:g} is above the threshold, {threshold:g}; "
                 "allowed: at most the threshold"
             )
         return self
@@ -211,6 +236,18 @@ def _keys(section: tuple[Any, ...]) -> list[str]:
 def to_toml(config: SessionConfig) -> str:
     """The configuration as resolved, as the session folder keeps it; settings without a value are left out."""
     return tomlkit.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def with_chosen_gate(config: SessionConfig, info: Mapping[str, Any]) -> SessionConfig:
+    """Threshold and dwell where nobody says: as training chose them (``info`` of the model), else the defaults."""
+    chosen = info.get("gate", {})
+    gate, keys = config.gate, ("threshold", "dwell_s")
+    update = {key: chosen[key] for key in keys if key in chosen and getattr(gate, key) is None}
+    if gate.threshold is None and "threshold" not in chosen:
+        update["threshold"] = DEFAULT_THRESHOLD
+    if gate.release is not None:
+        update["release"] = min(gate.release, update.get("threshold", gate.release))
+    return config.model_copy(update={"gate": gate.model_copy(update=update)})
 
 
 def default_dwell_s(is_epoch_model: bool) -> float:

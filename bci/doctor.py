@@ -319,6 +319,9 @@ def window(program: str = QT_PROGRAM, timeout_s: float = QT_S) -> list[Finding]:
     if done.returncode == 0:
         return [Finding("ok", "Qt", done.stdout.strip())]
     said = (done.stderr.strip().splitlines() or ["without a word"])[-1][:200]
+    if "could not connect to display" in done.stderr or "no Qt platform plugin could be initialized" in done.stderr:
+        text = "there is no screen here: sessions run, their window does not (QT_QPA_PLATFORM=offscreen draws unseen)"
+        return [Finding("warn", "Qt", text)]
     how = "it crashes" if done.returncode < 0 or done.returncode > 127 else "it does not load"
     advice = "install PyQt5 again, and the xcb libraries of your system; without a screen set QT_QPA_PLATFORM=offscreen"
     return [Finding("fail", "Qt", f"{how} ({said}); only the window needs it: {advice}")]

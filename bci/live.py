@@ -23,11 +23,10 @@ from bci.build import (
     load,
     session_metadata,
 )
-from bci.config import ExpectSection, SessionConfig, to_toml
+from bci.config import ExpectSection, SessionConfig, to_toml, with_chosen_gate
 from bci.control.gate import with_threshold
-from bci.devices import make_device
+from bci.devices import check_continuous, make_device
 from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
-from bci.host.attendance import Attendance
 from bci.host.books import Stopwatch
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
@@ -86,12 +85,17 @@ def run_live(
 
     model = load(config.model.path)
     check_expectations(config.model, model)
+    config = with_chosen_gate(config, model.info)
     gate_settings(config, tuple(model.spec.classes), model.spec.epoch is not None)
     for url in config.devices.urls:
         make_device(url)  # a wrong one is said before anything is made
+        if config.velocity.directions:
+            check_continuous(url)
     sources, findings = open_sources(config)
     recorder = devices = control = None
     try:
+        if wrong := [f.text for f in findings if f.level == "fail"]:
+            raise SourceError("; ".join(wrong))
         spec = primary_spec(config, sources)
         pipeline = fit_to_stream(model, spec, config)
         hop_s = model.spec.hop / model.spec.sfreq_hz
@@ -114,7 +118,7 @@ def run_live(
         books = Shared(recorder, share, raw=not config.stream.is_lsl) if share else recorder
         engine = Engine(
             session, pipelines, sources, detectors, books, devices, inbox, scorer, stopwatch, now_s,
-            metadata=session_metadata(config, spec, model.hash), arm=arm and not resume, seconds=seconds,
+            metadata=session_metadata(config, spec, model, pipeline.compute), arm=arm and not resume, seconds=seconds,
             first_look=first_look(config, sources), findings=findings,
         )  # fmt: skip
         handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config))
@@ -209,7 +213,12 @@ def preflight(config: SessionConfig) -> list[Finding]:
     inbox, look = Inbox(), first_look(config, sources)
     try:
         if config.model.path:
-            fit_to_stream(load(config.model.path), primary_spec(config, sources), config)
+            try:
+                fit_to_stream(load(config.model.path), primary_spec(config, sources), config)
+            except RolandicError as error:
+                findings.append(Finding("fail", sources[0].spec.name, str(error)))
+        if any(f.level == "fail" for f in findings):
+            return findings
         for number, source in enumerate(sources):
             source.start(lambda event, number=number: inbox.put((number, event)))
         until_s = time.monotonic() + LOOK_S + config.stream.wait_s
@@ -217,8 +226,6 @@ def preflight(config: SessionConfig) -> list[Finding]:
             for number, event in inbox.take(0.1):
                 if isinstance(event, Pulled) and not isinstance(event.samples, list):
                     findings += look.take(number, event.samples, event.stamps_s)
-    except RolandicError as error:
-        findings.append(Finding("fail", sources[0].spec.name, str(error)))
     finally:
         inbox.close()
         for source in sources:
@@ -240,10 +247,13 @@ def first_look(config: SessionConfig, sources: Sequence[Source]) -> FirstLook:
 def open_sources(config: SessionConfig) -> tuple[list[Source], list[Finding]]:
     """The primary stream first, then its markers and what else was asked for or is expected; and what was noticed.
 
+    A finding ``fail`` is of a stream that the session cannot do without: it is missing, or not as ``session.toml``
+    expects.
+
     Raises
     ------
     SourceError
-        A stream that the session needs is not there, or is not what ``session.toml`` expects.
+        The primary stream, or one that was named, is not there.
     """
     sources = list(_open_recording(config)) if config.stream.recording else _open_live(config)
     findings: list[Finding] = []
@@ -266,26 +276,32 @@ def open_sources(config: SessionConfig) -> tuple[list[Source], list[Finding]]:
 
 
 def _open_expected(expected: ExpectSection, config: SessionConfig, sources: list[Source]) -> list[Finding]:
-    """Add an expected stream to the sources; where it is missing, refuse or say so."""
+    """Add an expected stream to the sources; where it is missing, say so."""
     from bci.sources.lsl import open_source
 
     asked = (expected.name, expected.type, expected.source_id)
-    s = config.stream
+    who, s = " ".join(filter(None, asked)), config.stream
     try:
         if s.recording:
-            raise SourceError(f"{s.recording} holds no stream with {' '.join(filter(None, asked))}")
+            raise SourceError(f"{s.recording} holds no stream with {who}")
+        if s.fieldtrip and expected.type and not (expected.name or expected.source_id):
+            raise SourceError(
+                f"the FieldTrip buffer is of type {sources[0].spec.type}, {expected.type} is expected: where its "
+                "header tells no types, say it by type under [stream], or --type"
+            )
         sources.append(open_source(*asked, wait_s=s.wait_s, silence_s=s.silence_s, reconnect_s=s.reconnect_s))
     except SourceError as error:
         if expected.need == "critical":
-            raise
-        return [Finding("warn", " ".join(filter(None, asked)), f"optional, and not there: {error}")]
+            return [Finding("fail", who, str(error))]
+        return [Finding("warn", who, f"optional, and not there: {error}")]
     return []
 
 
 def _compared(expected: ExpectSection, spec: StreamSpec) -> list[Finding]:
     problems = mismatches(expected, spec)
     if problems and expected.need == "critical":
-        raise SourceError(f"stream {spec.name!r} is not as session.toml expects: {'; '.join(problems)}")
+        text = f"stream {spec.name!r} is not as session.toml expects: {'; '.join(problems)}"
+        return [Finding("fail", spec.name, text)]
     return [Finding("warn", spec.name, text) for text in problems]
 
 
@@ -346,13 +362,11 @@ def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> Ses
 class ControlHandler:
     """What `bci control`, and a person at the terminal, may ask of the running session."""
 
-    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status")
+    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status", "beat")
 
     def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, fit: Callable[[Model], HopModel]):
         self._engine, self._inbox, self._folder, self._fit = engine, inbox, folder, fit
         self._swap_error = ""
-        self._windows = Attendance()
-        engine.absent = self._windows.absent
 
     def serve(self) -> ControlServer:
         """Listen on the control socket."""
@@ -368,16 +382,18 @@ class ControlHandler:
             for key, default in (("action", ""), ("value", ""), ("by", "control socket"))
         )
         try:
-            if action in ("attach", "detach", "alive"):
-                return self._attend(action, by)
-            if action not in ("status", "note"):
-                self._windows.check(by)
             if action == "swap":
                 self._swap_error = ""
                 threading.Thread(target=self._swap, args=(value,), name="swap", daemon=True).start()
             elif action == "status":
                 return {"ok": True, **self._status()}
+            elif action == "beat":
+                self._engine.lease.beat(self._engine.now_s())
             elif action in self.ACTIONS:
+                if action == "arm" and value == "lease":  # by a window, which beats from now on
+                    self._engine.lease.begin(self._engine.now_s())
+                elif action in ("arm", "disarm"):
+                    self._engine.lease.end()
                 if action == "threshold":
                     with_threshold(self._engine.session.settings, float(value))
                 self._inbox.put(Control(action, value=value, by=by))  # type: ignore[arg-type]
@@ -385,15 +401,6 @@ class ControlHandler:
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
         except (CheckpointError, RolandicError, ValueError) as error:
             return {"ok": False, "error": str(error)}
-        return {"ok": True}
-
-    def _attend(self, action: str, name: str) -> dict[str, Any]:
-        if action == "attach":
-            self._windows.attach(name, self._engine.now_s())
-        elif action == "alive":
-            self._windows.alive(name, self._engine.now_s())
-        else:
-            self._windows.detach(name)
         return {"ok": True}
 
     def _status(self) -> dict[str, Any]:

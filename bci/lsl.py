@@ -31,6 +31,7 @@ _FORMATS: dict[int, str] = {
     pylsl.cf_int64: "int64",
 }
 RESOLVE_S = 1.0
+AGAIN_S = (0.5, 1.0, 2.0)
 # As the XDF meta-data specification spells them. A channel without unit must say so: mne-lsl takes all channels of a
 # stream for volts when one of them has an empty unit.
 LSL_UNITS = {"uV": "microvolts", "mV": "millivolts", "V": "volts", "": "none"}
@@ -157,8 +158,10 @@ def find_stream(
     while not found and (rest_s := until_s - pylsl.local_clock()) > 0:  # in short turns, for Ctrl-C waits for each
         turn_s = min(rest_s, RESOLVE_S)
         found = pylsl.resolve_bypred(predicate, 1, turn_s) if predicate else pylsl.resolve_streams(turn_s)
-    if found and predicate:
-        found += pylsl.resolve_bypred(predicate, 64, 0.3)  # a second one may answer a little later
+    for turn_s in AGAIN_S if found and predicate else ():  # a second one may answer later
+        if again := pylsl.resolve_bypred(predicate, 64, turn_s):  # not even the first did: the machine is busy
+            found += again
+            break
     candidates = {info.uid(): (info, spec_from_xml(info.as_xml())) for info in found}
     if not candidates:
         specs = [spec for _, spec in visible_streams(0.5)]

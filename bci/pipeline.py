@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -15,14 +15,20 @@ from bci.ports import END_MARKER
 from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, StreamSpec
+from calibration.align import Recentring
 from decoders.checkpoint import Model
-from decoders.engine import Runner
+from decoders.engine import Compute, Runner
 from decoders.epochs import EpochRunner
-from decoders.spec import Decoder, EpochDecoder
+from decoders.spec import Decoder, DecoderError, EpochDecoder
+
+_UNTRUSTED = Flag.FILLED | Flag.NONFINITE | Flag.BAD_CHANNEL
 
 
 class Pipeline:
     """Raw blocks in, class probabilities out, hop by hop; or, for a model that answers markers, epoch by epoch.
+
+    A model that recentres gets another ``align`` every `DecoderSpec.recentre_hops` good hops, before the last of them
+    is decoded. The running mean outlives segments; it begins anew with the pipeline.
 
     Parameters
     ----------
@@ -34,14 +40,23 @@ class Pipeline:
         Inputs of the model that carry no signal today; they are rebuilt from the others by spherical splines.
     lock_to
         Labels of further markers that an epoch model answers, beside those that it was trained with; "*" is all.
+    compute
+        Where hops are decoded; see `decoders.engine.Runner`.
 
     Raises
     ------
     ModelError
-        A channel, unit or rate of the model is not what the stream has.
+        A channel, unit or rate of the model is not what the stream has; or it cannot be computed here.
     """
 
-    def __init__(self, model: Model, stream: StreamSpec, bad_channels: Sequence[str] = (), lock_to: Sequence[str] = ()):
+    def __init__(
+        self,
+        model: Model,
+        stream: StreamSpec,
+        bad_channels: Sequence[str] = (),
+        lock_to: Sequence[str] = (),
+        compute: Compute = "auto",
+    ):
         try:
             spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
         except msgspec.ValidationError as error:
@@ -53,10 +68,17 @@ class Pipeline:
         self.block = self.preprocessing.block
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
         hop_s = spec.hop / spec.sfreq_hz
-        self.runner = self._ring = None
+        self.runner = self._ring = self._recentring = None
+        self.compute = "numpy"
         self._nothing = np.full(len(self.classes), 1 / len(self.classes))
         if model.spec.epoch is None:
-            self.runner = Runner(cast("Decoder", model.decoder), model.params)
+            try:
+                self.runner = Runner(cast("Decoder", model.decoder), model.params, model.onnx, compute)
+            except DecoderError as error:
+                raise ModelError(f"model {model.hash[:12]}: {error}") from None
+            self.compute = self.runner.compute
+            if model.spec.recentre_hops:
+                self._recentring = Recentring(starting_align(model.params), model.spec.recentre_hops)
             self._markers = frozenset()
         else:
             self._first, stop = model.spec.epoch
@@ -65,7 +87,8 @@ class Pipeline:
             self._epochs = EpochRunner(cast("EpochDecoder", model.decoder), model.params)
             self._markers = frozenset((*model.info.get("labels", {}), *lock_to))
         # until then an answer depends on where the pipeline was started, or on a sample that was made up
-        self._n_priming = model.spec.n_priming_hops + math.ceil(self.preprocessing.settling_s / hop_s)
+        self._n_settling = math.ceil(self.preprocessing.settling_s / hop_s)
+        self._n_priming = model.spec.n_priming_hops + self._n_settling
         self.n_prime_blocks = math.ceil(self._n_priming * hop_s * stream.sfreq_hz / self.block) + 1
         self._n_hops = self._n_samples = 0  # since the start; raw ones
         self._taint: dict[Flag, int] = {}
@@ -84,6 +107,8 @@ class Pipeline:
         self.preprocessing.start(first_sample)
         if self.runner is not None:
             self.runner.reset()
+        if self._recentring is not None:
+            self._recentring.begin_segment()
         if self._ring is not None:
             self._ring.start()
         self._n_hops = self._n_samples = 0
@@ -113,6 +138,10 @@ class Pipeline:
                     self._taint[flag] = n_left - 1
             if self._n_hops < self._n_priming:
                 flags |= Flag.PRIMING
+            if self._recentring is not None:
+                is_good = self._n_hops > self._n_settling and not flags & _UNTRUSTED
+                if self._recentring.step(data, is_good) and self.runner is not None:
+                    self.runner.set_params(align=self._recentring.align)
             results.append(self._answer(data, flags))
         mark("decoded")
         return results
@@ -155,3 +184,8 @@ class Pipeline:
             return None
         data, flags = cut
         return self._epochs.predict(data), flags, max(0.0, n_back / self._sfreq_hz - self._last_s)
+
+
+def starting_align(params: Mapping[str, NDArray]) -> NDArray:
+    """Where recentring starts; of an ensemble, by its first member: all learnt from the same people."""
+    return params["align"] if "align" in params else params["0.align"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,19 +100,37 @@ class Recorder(Protocol):
 # --- devices ---------------------------------------------------------------------------------------------------------
 
 
-class Device(Protocol):
-    """Something that moves. Runs in the device host process; every call returns fast or raises ``DeviceError``.
+Meaning = Literal["zero", "hold", "release"]
 
-    ``neutral`` is what the device does when nothing is commanded; it must be safe to call at any time, twice, and after
-    an error. ``neutral_means`` says in a word what that is for this device: zero, hold or release. ``reason`` is for
-    receivers that show it.
+
+class Means(NamedTuple):
+    """What happens at a device on neutral, on an emergency stop, and when the device host itself has died.
+
+    ``zero``: it stops moving. ``hold``: it goes on with, or stays at, what it was told last. ``release``: it lets go.
+    """
+
+    neutral: Meaning
+    stop: Meaning
+    loss: Meaning
+
+
+class Device(Protocol):
+    """Something that moves. Runs in the device host process.
+
+    Every call but ``open`` returns at once or raises ``DeviceError``; ``open`` may wait a second. ``neutral`` must be
+    safe at any time, twice, and after an error; ``reason`` is for receivers that show it. ``check`` is called every
+    50 ms: it raises where the device has gone or owes an acknowledgement, and returns the ids of the commands that were
+    acknowledged since the last call. ``is_continuous``: it takes velocities, and its receiver stops by itself at
+    ``ttl_ms``; one whose ``means.loss`` is hold is never continuous.
     """
 
     url: str
-    neutral_means: str
+    means: Means
+    is_continuous: bool
 
     def open(self) -> None: ...
     def send(self, command: Command) -> str: ...  # what was really sent
+    def check(self) -> Sequence[int]: ...
     def neutral(self, reason: str) -> None: ...
     def close(self) -> None: ...
 

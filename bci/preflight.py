@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from bci.config import ExpectSection
 from bci.signal.montage import same_label
-from bci.types import StreamSpec
+from bci.types import BRAIN, StreamSpec
 from bci.units import UNITS, flat_threshold
 
 LOOK_S = 1.0
 RATE_TOLERANCE = 0.05  # of the nominal rate, over one second
+STATED_TOLERANCE = 1e-3  # of a rate that is only said
+BACKWARD_S = 0.5  # stamps that go back by less jitter, and are smoothed
+NAMELESS = "it does not name its {} channels, so nobody knows their order: name them in order by labels under [stream]"
 _LISTED = 6
 
 
@@ -75,14 +78,18 @@ def why_missing(
 def mismatches(expected: ExpectSection, spec: StreamSpec) -> list[str]:
     """What a stream says of itself against what was expected; empty when all is as it should be."""
     found = []
-    if expected.sfreq_hz is not None and abs(spec.sfreq_hz - expected.sfreq_hz) > 1e-6 * expected.sfreq_hz:
+    if expected.sfreq_hz is not None and abs(spec.sfreq_hz - expected.sfreq_hz) > STATED_TOLERANCE * expected.sfreq_hz:
         found.append(
             f"it says {spec.sfreq_hz:g} Hz, {expected.sfreq_hz:g} Hz is expected: set the rate in its program, or "
             "expect.sfreq_hz to what it has"
         )
     if expected.channels is not None:
         found += _channel_mismatch(expected.channels, spec)
-    if expected.unit is not None:
+    elif expected.need == "critical" and not names_channels(spec) and not spec.is_marker_stream:
+        found += [NAMELESS.format(len(spec.channels))]
+    if expected.unit is None and expected.need == "critical" and _lacks_unit(spec):
+        found.append("it does not say in which unit its samples are: set unit under [stream] if you know it")
+    elif expected.unit is not None:
         units = {c.unit for c in spec.channels}
         if "" in units:
             found.append(
@@ -96,10 +103,7 @@ def mismatches(expected: ExpectSection, spec: StreamSpec) -> list[str]:
 
 def _channel_mismatch(wanted: Sequence[str], spec: StreamSpec) -> list[str]:
     if not names_channels(spec):
-        return [
-            f"it does not name its {len(spec.channels)} channels, so nobody knows their order: name them in order by "
-            "labels under [stream]"
-        ]
+        return [NAMELESS.format(len(spec.channels))]
     has = spec.labels
     if [same_label(c) for c in has] == [same_label(c) for c in wanted]:
         return []
@@ -111,6 +115,10 @@ def _channel_mismatch(wanted: Sequence[str], spec: StreamSpec) -> list[str]:
     return [f"its channels come in another order: number {i + 1} is {has[i]}, {wanted[i]} is expected"]
 
 
+def _lacks_unit(spec: StreamSpec) -> bool:
+    return any(c.unit not in UNITS for c in spec.channels if c.type.upper() in BRAIN)
+
+
 def names_channels(spec: StreamSpec) -> bool:
     """Whether the labels are the stream's own, and not numbers that stand for missing ones."""
     return spec.labels != tuple(f"ch{i + 1}" for i in range(len(spec.channels)))
@@ -118,10 +126,12 @@ def names_channels(spec: StreamSpec) -> bool:
 
 def remarks(spec: StreamSpec) -> list[Finding]:
     """What will hurt later, though nothing is wrong now."""
-    if spec.source_id or spec.is_marker_stream:
-        return []
-    text = "it has no source_id: when its program restarts, the session ends; set one in the program"
-    return [Finding("warn", spec.name, text)]
+    said = []
+    if not spec.source_id and not spec.is_marker_stream:
+        said.append("it has no source_id: when its program restarts, the session ends; set one in the program")
+    if not spec.sfreq_hz and not spec.is_marker_stream:
+        said.append("it has no regular rate, so its first second is not judged, and no decoder runs on it")
+    return [Finding("warn", spec.name, text) for text in said]
 
 
 class FirstLook:
@@ -167,7 +177,10 @@ class FirstLook:
             return [Finding(bad, spec.name, text)]
         samples = np.concatenate([np.asarray(s) for s, _ in parts])
         stamps_s = np.concatenate([s for _, s in parts])
-        found = [Finding(bad, spec.name, text) for text in _rate_problem(stamps_s, spec.sfreq_hz)]
+        found = [
+            Finding(bad if is_bad else "warn", spec.name, text)
+            for text, is_bad in _rate_problem(stamps_s, spec.sfreq_hz)
+        ]
         found += [Finding("warn", spec.name, text) for text in _sample_problems(samples, spec)]
         if not found:
             rate_hz = _rate_hz(stamps_s)
@@ -182,14 +195,22 @@ def _rate_hz(stamps_s: NDArray[np.float64]) -> float:
     return 1 / slope if slope > 0 else 0.0
 
 
-def _rate_problem(stamps_s: NDArray[np.float64], nominal_hz: float) -> list[str]:
-    if (np.diff(stamps_s) < 0).any():
-        return ["its time stamps go backward: its clock was set, or two programs send under one name"]
+def _rate_problem(stamps_s: NDArray[np.float64], nominal_hz: float) -> list[tuple[str, bool]]:
+    """What is wrong, and whether it is more than jitter."""
+    back_s = -float(np.diff(stamps_s).min(initial=0.0))
+    if back_s > BACKWARD_S:
+        return [
+            (
+                f"its time stamps go back by {back_s:.3g} s: its clock was set, or two programs send under one name",
+                True,
+            )
+        ]
     rate_hz = _rate_hz(stamps_s)
     if abs(rate_hz / nominal_hz - 1) > RATE_TOLERANCE:
-        return [
-            f"it says {nominal_hz:g} Hz but sends {rate_hz:.4g} Hz: set the rate in its program, or look for losses"
-        ]
+        text = f"it says {nominal_hz:g} Hz but sends {rate_hz:.4g} Hz: set the rate in its program, or look for losses"
+        return [(text, True)]
+    if back_s > 0:
+        return [(f"its time stamps jitter, and go back by up to {1000 * back_s:.3g} ms: they are smoothed", False)]
     return []
 
 

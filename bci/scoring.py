@@ -33,7 +33,8 @@ class Scorer:
     A trial is decided by the newest prediction whose last sample is at most ``decide_at_s`` after the cue's (one
     decision a trial; overlapping windows are never counted as trials); by time, so that a loss moves no decision. Of a
     model that answers markers, the answer to the cue's own marker decides; a marker that expired is an abstention. A
-    command is right when its class is the one that is cued at that moment, false otherwise.
+    command is right when its class is the one that is cued at that moment, false otherwise; of a model that answers
+    markers, when it is that of the marker whose answer it followed.
     """
 
     classes: tuple[str, ...]
@@ -58,7 +59,8 @@ class Scorer:
     _last: Prediction | None = None
     _hop_s: float = 0.0
     _cued: Trial | None = None
-    _cued_has_command: bool = False
+    _answered: Trial | None = None  # of an epoch model: whose answer came last
+    _has_command: set[int] = field(default_factory=set)  # indices of trials
 
     @classmethod
     def of(cls, model: Model, sfreq_hz: float) -> Scorer:
@@ -83,8 +85,9 @@ class Scorer:
 
     @property
     def cued(self) -> str | None:
-        """The class that is cued now."""
-        return None if self._cued is None else self._cued.label
+        """The class that a command of now should have: of the cue that stands, or of the marker that was answered."""
+        trial = self._answered if self.is_epoch_model else self._cued
+        return None if trial is None else trial.label
 
     def _marker(self, marker: MarkerPlaced) -> None:
         label = self.labels.get(marker.label)
@@ -96,7 +99,7 @@ class Scorer:
         )
         self.trials.append(trial)
         self._open.append(trial)
-        self._cued, self._cued_has_command = trial, False
+        self._cued = trial
 
     def _prediction(self, prediction: Prediction) -> None:
         self.n_predictions += 1
@@ -114,7 +117,7 @@ class Scorer:
 
     def _epoch(self, prediction: Prediction) -> None:
         self.n_epochs += 1
-        trial = self._close(prediction.marker)
+        trial = self._answered = self._close(prediction.marker)
         if trial is not None and prediction.flags == 0:
             trial.p = prediction.p
 
@@ -134,12 +137,15 @@ class Scorer:
             trial.p = self._last.p
 
     def _command(self, command: Command) -> None:
+        if command.velocity is not None:  # no decision
+            return
         self.n_commands += 1
-        if self._cued is None or command.name != self._cued.label:
+        trial = self._answered if self.is_epoch_model else self._cued
+        if trial is None or command.name != trial.label:
             self.n_false_commands += 1
-        elif not self._cued_has_command:
-            self._cued_has_command = True
-            self.time_to_command_s.append(command.issued_s - self._cued.stamp_s)
+        elif trial.index not in self._has_command:
+            self._has_command.add(trial.index)
+            self.time_to_command_s.append(command.issued_s - trial.stamp_s)
 
     def receipt(self, receipt: Receipt) -> None:
         """Count what the device host did with a command."""
@@ -184,6 +190,7 @@ class Scorer:
             "n_expired": self.n_expired,
             "n_trials": n,
             "n_abstained": n - len(decided),
+            "score": None,
             "accuracy": None,
             "chance": None,
             "chance_band": None,
@@ -210,7 +217,20 @@ class Scorer:
                 "auc": self._auc(decided),
                 "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(self.classes), self.decide_at_s, chance),
             }
+            result["score"] = self._score(result, decided)
         return result
+
+    def _score(self, summary: Mapping[str, Any], decided: list[Trial]) -> dict[str, Any]:
+        """What better than chance is judged by, with its chance and the band of guessing.
+
+        Accuracy; of a model that answers markers of two classes, which are seldom equally many, the AUC.
+        """
+        if summary["auc"] is not None and self.is_epoch_model:
+            n = sum(t.label == self.classes[1] for t in decided)
+            band = list(stats.auc_band(n, len(decided) - n))
+            return {"kind": "AUC", "value": summary["auc"], "chance": 0.5, "band": band}
+        value, chance, band = (summary[key] for key in ("accuracy", "chance", "chance_band"))
+        return {"kind": "accuracy", "value": value, "chance": chance, "band": band}
 
 
 def join(scorers: Sequence[Scorer]) -> Scorer:

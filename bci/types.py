@@ -83,6 +83,9 @@ class RecordedStream:
         return self.samples if isinstance(self.samples, list) else [number_label(row[0]) for row in self.samples]
 
 
+BRAIN = ("EEG", "MAG", "GRAD", "MEG")  # types of channels that decoders read
+
+
 def number_label(value: Any) -> str:
     """How a numeric marker is called: a whole number without a point, whatever type carried it."""
     return str(int(value)) if float(value).is_integer() else str(value)
@@ -260,8 +263,11 @@ class Prediction(msgspec.Struct, frozen=True, tag_field="kind", tag="prediction"
     marker_index: int = -1
 
 
-class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
-    """What the gate proposes to the device host."""
+class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command", omit_defaults=True):
+    """What the gate proposes to the device host.
+
+    ``velocity`` (x, y; 1 is full speed) makes it a piece of continuous control: it holds for ``ttl_ms`` at most.
+    """
 
     id: int
     name: str
@@ -270,6 +276,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command"):
     ttl_ms: float
     arm_id: int
     hop: int
+    velocity: tuple[float, float] | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, tag_field="kind", tag="receipt"):
@@ -280,6 +287,14 @@ class Receipt(msgspec.Struct, frozen=True, tag_field="kind", tag="receipt"):
     reason: str = ""
     sent: tuple[str, ...] = ()
     sent_s: float = 0.0
+
+
+class Acknowledged(msgspec.Struct, frozen=True, tag_field="kind", tag="acknowledged"):
+    """The receiver behind ``device`` (its URL) said at ``heard_s`` that it has the command."""
+
+    command_id: int
+    device: str
+    heard_s: float
 
 
 class GateChange(msgspec.Struct, frozen=True, tag_field="kind", tag="gate"):

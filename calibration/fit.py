@@ -6,16 +6,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration import stats
+from calibration.align import align_trials, covariances, starting_alignment
+from calibration.reliability import ece
 from calibration.trials import Trials, check_trials
 from decoders import load_class
 from decoders.engine import softmax, use_one_thread
-from decoders.spec import DecoderSpec, Family, Fitted
+from decoders.mirror import mirror_order
+from decoders.spec import DecoderSpec, Family, FitError, Fitted
+from decoders.training.plan import Journal, Plan, Unit
+from decoders.windowed import Windowed
 
-N_FOLDS = 5  # where there is one run only
+N_FOLDS = 5  # of people, or of one run's trials
 TEMPERATURES = np.geomspace(0.1, 30.0, 241)
 
 
@@ -30,7 +36,8 @@ class Calibrated:
     held_out : ndarray, shape (n_trials, n_classes)
         Probabilities of each trial by the decoder that was fitted without its fold.
     scores : dict
-        ``accuracy, chance, chance_band, kappa, n_trials, temperature, split`` of the held-out trials.
+        ``accuracy, chance, chance_band, kappa, n_trials, temperature, ece_before, ece, split`` of the held-out trials,
+        and ``held_out``, the accuracy of each fold.
     """
 
     fitted: Fitted
@@ -39,12 +46,19 @@ class Calibrated:
 
 
 def calibrate(
-    spec: DecoderSpec, trials: Trials, *, seed: int, each: Callable[[list[Any]], Iterable[Any]] = iter
+    spec: DecoderSpec,
+    trials: Trials,
+    *,
+    seed: int,
+    plan: Plan | None = None,
+    each: Callable[[list[Any]], Iterable[Any]] = iter,
+    journals: Callable[[str], Journal] | None = None,
 ) -> Calibrated:
     """Fit ``spec.name`` to the trials.
 
-    The temperature is chosen on trials that were held out: one run at a time, or, with a single run, consecutive fifths
-    of each class. Then the decoder is fitted again on everything.
+    The temperature is chosen on trials that were held out: people of several, else one run at a time, or, with a single
+    run, consecutive fifths of each class. Then the decoder is fitted again on everything. Where the decoder recentres,
+    each trial is aligned as `calibration.align.align_trials` does it, from the mean of the trials that are fitted.
 
     Parameters
     ----------
@@ -52,13 +66,17 @@ def calibrate(
     trials : Trials
         ``x`` holds ``spec.context`` samples or more; epochs where the decoder answers markers.
     seed : int
+    plan : Plan or None
+        How to train, where the decoder is a network; its usual way where None.
     each : callable
         Wraps the list of fits to come, for a progress bar.
+    journals : callable
+        From the name of a fit to where it keeps what it has done.
 
     Raises
     ------
     FitError
-        The trials are too few, of one class, not finite, or have a constant channel.
+        The trials are too few, of one class, not finite, or have a constant channel; or a plan without a network.
     """
     check_trials(trials, spec.channels)
     family = load_class(spec.name)
@@ -68,9 +86,18 @@ def calibrate(
     fitted = None
     for k in each([*range(fold.max() + 1), None]):
         rest = fold != k if k is not None else np.ones(len(fold), bool)
-        fitted = family.fit(spec, trials.x[rest], trials.y[rest], seed=seed)
+        align, start = None, None
+        if spec.recentre_hops:
+            start, align = recentred(spec, trials, rest)
+        name = "all" if k is None else f"fold-{k}"
+        taught = align[rest] if align is not None else None
+        fitted = _fit(family, spec, trials.of(rest), seed, plan, journals, name, taught)
+        params = fitted.params
+        if align is not None:
+            params = {**fitted.params, "align": align[~rest]}
+            fitted = Fitted(fitted.weights, {**fitted.params, "align": start})
         if k is not None:
-            held_out[~rest] = decide(family, spec, fitted, trials.x[~rest])
+            held_out[~rest] = decide(family, spec, Fitted(fitted.weights, params), trials.x[~rest])
     assert fitted is not None
     t = temperature(held_out, trials.y)
     p = softmax(held_out / t)
@@ -82,20 +109,118 @@ def calibrate(
         "chance": chance,
         "chance_band": list(stats.chance_band(len(said), chance)),
         "kappa": stats.kappa(trials.y, said),
+        "auc": stats.auc(trials.y == 1, p[:, 1]) if len(spec.classes) == 2 else None,
+        "auc_band": list(stats.auc_band(int(trials.y.sum()), int((trials.y == 0).sum())))
+        if len(spec.classes) == 2
+        else None,
         "n_trials": len(said),
         "temperature": t,
+        "ece_before": ece(softmax(held_out), trials.y),
+        "ece": ece(p, trials.y),
         "split": split,
+        "held_out": [stats.accuracy(trials.y[fold == k], said[fold == k]) for k in range(fold.max() + 1)],
     }
     return Calibrated(fitted, p, scores)
 
 
+def recentred(
+    spec: DecoderSpec, trials: Trials, rest: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where recentring starts, by the trials ``rest``, and the matrix of each trial, in their order in time."""
+    covariance = _covariances(spec, trials)
+    c = covariance.shape[-1]
+    mirror = mirror_order(spec.channels[:c]) if spec.options.get("mirror") else None
+    start = starting_alignment(covariance[rest], mirror)
+    return start, align_trials(covariance, trials.groups("person"), start)
+
+
+def moved_along(spec: DecoderSpec, fitted: Fitted, trials: Trials) -> Fitted:
+    """The decoder for these trials, each with the matrix that recentring had come to; as it is without recentring."""
+    if not spec.recentre_hops:
+        return fitted
+    align = align_trials(_covariances(spec, trials), trials.groups("person"), fitted.params["align"])
+    return Fitted(fitted.weights, {**fitted.params, "align": align})
+
+
+def _covariances(spec: DecoderSpec, trials: Trials) -> NDArray[np.float64]:
+    n_samples = min(trials.x.shape[2], spec.recentre_hops * spec.hop)
+    return covariances(trials.x[:, :, -n_samples:], spec.n_bands)
+
+
+def _fit(
+    family: Any,
+    spec: DecoderSpec,
+    trials: Trials,
+    seed: int,
+    plan: Plan | None,
+    journals: Callable[[str], Journal] | None,
+    name: str,
+    align: NDArray[np.float64] | None,
+) -> Fitted:
+    more: dict[str, Any] = {} if align is None else {"align": align}
+    if not hasattr(family, "n_best_epochs"):
+        if plan is not None:
+            raise FitError(f"decoder {spec.name!r} is no network: it has no epochs, rate, augmentation or layers")
+        return family.fit(spec, trials.x, trials.y, seed=seed, **more)
+
+    def journal(of: str) -> Journal | None:
+        return journals(of) if journals is not None else None
+
+    if plan is not None and plan.stop_on is not None:
+        if align is not None:
+            raise FitError("--stop-on and --recentre do not go together; choose the number of epochs by --epochs")
+        held_out = _last_group(trials, plan.stop_on)
+        taught, seen = trials.of(~held_out), (trials.x[held_out], trials.y[held_out])
+        n_stop = family.n_best_epochs(
+            spec, taught.x, taught.y, seen, seed=seed, plan=plan, journal=journal(f"{name}-stop")
+        )
+        plan = msgspec.structs.replace(plan, n_stop=n_stop)
+    return family.fit(spec, trials.x, trials.y, seed=seed, plan=plan, journal=journal(name), **more)
+
+
+def _last_group(trials: Trials, unit: Unit) -> NDArray[np.bool_]:
+    """The last run, session or person; the last consecutive part where that would leave nothing to learn from."""
+    group = trials.groups(unit)
+    held_out = group == group.max()
+    if not _teaches_all(trials.y[~held_out], len(trials.classes)):
+        fold = consecutive_parts(trials)[0]
+        held_out = fold == fold.max()
+    return held_out
+
+
 def folds(trials: Trials) -> tuple[NDArray[np.integer], str]:
-    """The fold of each trial, and in words: whole runs, or consecutive parts of each class where runs cannot serve."""
-    _, by_run = np.unique(trials.run, return_inverse=True)
-    if by_run.max() > 0 and all(
-        _teaches_all(trials.y[by_run != k], len(trials.classes)) for k in range(by_run.max() + 1)
-    ):
-        return by_run, "leave one run out"
+    """The fold of each trial, and in words: people, whole runs, or consecutive parts of each class.
+
+    The first of these that leaves every class in what remains; people in `N_FOLDS` groups where they are more.
+    """
+    person, run = trials.groups("person"), trials.groups("run")
+    n_people, n_runs = int(person.max()) + 1, int(run.max()) + 1
+    ways = (
+        (person, min(N_FOLDS, n_people), f"leave people out, {min(N_FOLDS, n_people)} folds"),
+        (run, n_runs, "leave one run out"),
+    )
+    for group, n_folds, words in ways:
+        if n_folds > 1:
+            fold = group_folds(group, n_folds)
+            if all(_teaches_all(trials.y[fold != k], len(trials.classes)) for k in range(n_folds)):
+                return fold, words
+    return consecutive_parts(trials)
+
+
+def group_folds(group: NDArray[np.integer], n_folds: int) -> NDArray[np.integer]:
+    """The fold of each trial, no group in two of them; in the order of the groups where each is a fold."""
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+
+    each_alone = len(np.unique(group)) <= n_folds
+    fold = np.zeros(len(group), int)
+    splitter = LeaveOneGroupOut() if each_alone else GroupKFold(n_folds)
+    for k, (_, held_out) in enumerate(splitter.split(group, groups=group)):
+        fold[held_out] = k
+    return fold
+
+
+def consecutive_parts(trials: Trials) -> tuple[NDArray[np.integer], str]:
+    """Fifths of each class in the order of time, or as many parts as its trials allow."""
     fold = np.zeros(len(trials.y), int)
     n_folds = min(N_FOLDS, *np.bincount(trials.y, minlength=len(trials.classes)).tolist())
     for label in range(len(trials.classes)):
@@ -113,6 +238,9 @@ def decide(family: Family, spec: DecoderSpec, fitted: Fitted, x: NDArray[np.floa
     decoder: Any = family.restore(spec, fitted.weights)
     if spec.epoch is not None:
         return np.asarray(decoder.predict(x, fitted.params), np.float64)
+    if isinstance(decoder, Windowed):  # it sees nothing but the window at the end
+        window = np.ascontiguousarray(x[:, :, -decoder.window :], np.float32)
+        return np.asarray(decoder.model.logits(window, fitted.params), np.float64)
     x = np.ascontiguousarray(x[:, :, x.shape[2] % spec.hop :])
     if spec.backend == "numpy":
         logits, _ = decoder.forward(x, decoder.initial_state(len(x)), fitted.params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoders.spec import FitError
+from decoders.training.plan import Unit
 
 MIN_TRIALS = 4
 _CONSTANT = 1e-6  # of the median channel's deviation
@@ -71,6 +73,10 @@ class Trials:
     classes : tuple of str
     n_left_out : int
         Cues whose signal was not whole: too early, cut off at the end, or with bad samples.
+    people, sessions : tuple of str
+        Who each run is of, and of which session, by its number; () where all are of one.
+    index : ndarray of int, shape (n_trials,)
+        Number of each trial's cue among the cues of its run; empty where it is not known.
     """
 
     x: NDArray[np.float32]
@@ -78,6 +84,24 @@ class Trials:
     run: NDArray[np.integer]
     classes: tuple[str, ...]
     n_left_out: int = 0
+    people: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    index: NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, int))
+
+    def groups(self, unit: Unit) -> NDArray[np.integer]:
+        """Number of the run, session or person that each trial is of, in order of their first runs."""
+        if unit == "run":
+            return np.unique(self.run, return_inverse=True)[1]
+        n_runs = int(self.run.max()) + 1
+        people, sessions = self.people or ("",) * n_runs, self.sessions or ("",) * n_runs
+        names = list(people) if unit == "person" else list(zip(people, sessions, strict=True))
+        order = list(dict.fromkeys(names[i] for i in sorted(set(self.run.tolist()))))
+        return np.array([order.index(names[i]) for i in self.run])
+
+    def of(self, which: NDArray[np.bool_]) -> Trials:
+        """Those trials alone."""
+        index = self.index[which] if len(self.index) else self.index
+        return Trials(self.x[which], self.y[which], self.run[which], self.classes, 0, self.people, self.sessions, index)
 
 
 def decision_hop(sample_index: NDArray[np.integer], cue: Cue, decide_at_s: float, sfreq_hz: float) -> int | None:
@@ -103,21 +127,20 @@ def cut_trials(runs: Sequence[HopRun], classes: Sequence[str], n_hops: int, deci
     FitError
         No run has a cue of these classes.
     """
-    index = {label: i for i, label in enumerate(classes)}
-    x, y, groups, n_left_out = [], [], [], 0
+    place = {label: i for i, label in enumerate(classes)}
+    x, y, groups, index, n_left_out = [], [], [], [], 0
     for number, run in enumerate(runs):
-        for cue in run.cues:
-            if cue.label not in index:
-                continue
+        for at, cue in enumerate(cue for cue in run.cues if cue.label in place):
             last = decision_hop(run.sample_index, cue, decide_at_s, run.sfreq_hz)
             if last is None or last + 1 < n_hops or not _is_whole(run, last + 1 - n_hops, last):
                 n_left_out += 1
                 continue
             stretch = run.hops[last + 1 - n_hops : last + 1]
             x.append(stretch.transpose(1, 0, 2).reshape(stretch.shape[1], -1))
-            y.append(index[cue.label])
+            y.append(place[cue.label])
             groups.append(number)
-    return _trials(runs, x, y, groups, classes, n_left_out)
+            index.append(at)
+    return _trials(runs, x, y, groups, index, classes, n_left_out)
 
 
 def collect_epochs(runs: Sequence[HopRun], classes: Sequence[str]) -> Trials:
@@ -128,7 +151,7 @@ def collect_epochs(runs: Sequence[HopRun], classes: Sequence[str]) -> Trials:
     FitError
         No run has a cue of these classes.
     """
-    x, y, groups, n_left_out = [], [], [], 0
+    x, y, groups, index, n_left_out = [], [], [], [], 0
     for number, run in enumerate(runs):
         for at, cue in enumerate(run.cues):
             epoch = run.epochs.get(at)
@@ -138,7 +161,8 @@ def collect_epochs(runs: Sequence[HopRun], classes: Sequence[str]) -> Trials:
             x.append(epoch)
             y.append(list(classes).index(cue.label))
             groups.append(number)
-    return _trials(runs, x, y, groups, classes, n_left_out)
+            index.append(at)
+    return _trials(runs, x, y, groups, index, classes, n_left_out)
 
 
 def _trials(
@@ -146,16 +170,32 @@ def _trials(
     x: list[NDArray[np.float32]],
     y: list[int],
     groups: list[int],
+    index: list[int],
     classes: Sequence[str],
     n_left_out: int,
 ) -> Trials:
     if not x:
         found = sorted({cue.label for run in runs for cue in run.cues})
         raise FitError(
-            f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out; "
-            f"cues found: {', '.join(found) or 'none'})"
+            f"no usable trial of {', '.join(classes)} in {len(runs)} runs ({n_left_out} cues left out, "
+            f"whose signal has NaN or a gap or is cut off; cues found: {', '.join(found) or 'none'})"
         )
-    return Trials(np.stack(x), np.array(y), np.array(groups), tuple(classes), n_left_out)
+    return Trials(
+        np.stack(x),
+        np.array(y),
+        np.array(groups),
+        tuple(classes),
+        n_left_out,
+        tuple(run.subject for run in runs),
+        tuple(_session(run.run) for run in runs),
+        np.array(index),
+    )
+
+
+def _session(run: str) -> str:
+    """``ses-2`` of ``ses-2_run-1``; a name without it is of the person's only session."""
+    found = re.search(r"ses-[A-Za-z0-9]+", run)
+    return found[0] if found else ""
 
 
 def _is_whole(run: HopRun, first: int, last: int) -> bool:

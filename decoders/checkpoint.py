@@ -5,7 +5,8 @@
     weights.safetensors   arrays: ``weights.*`` of the decoder, ``params.*`` that recalibration changes
     spec.json             format, decoder spec, preprocessing, temperature, what it was trained on, scores, versions
     card.md               the same for people
-    SHA256                of names, lengths and bytes of the three
+    step.onnx             where there is one: the decoder's hop as an ONNX graph; of an ensemble, step.0.onnx ...
+    SHA256                of names, lengths and bytes of all of them
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from decoders.spec import Arrays, Decoder, DecoderError, DecoderSpec, EpochDecod
 
 FORMAT = 1
 _FILES = ("card.md", "spec.json", "weights.safetensors")
+_STEP = re.compile(r"step(\.\d+)?\.onnx")
 
 
 class CheckpointError(DecoderError):
@@ -44,7 +47,12 @@ class _SpecFile(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Model:
-    """A model that was loaded. ``preprocessing`` is whatever the application stored; ``info`` says where it is from."""
+    """A model that was loaded.
+
+    ``preprocessing`` is whatever the application stored; ``info`` says where it is from. ``onnx`` holds the bytes that
+    `decoders.onnx_step` computes a hop by, or None: one entry, or one for each member of an ensemble.
+    ``weights`` are the decoder's, as stored.
+    """
 
     decoder: Decoder | EpochDecoder
     params: Arrays
@@ -52,6 +60,8 @@ class Model:
     spec: DecoderSpec
     hash: str
     info: dict[str, Any]
+    onnx: tuple[bytes | None, ...] = (None,)
+    weights: Arrays = field(default_factory=dict)
 
 
 def save_model(
@@ -61,6 +71,7 @@ def save_model(
     preprocessing: Mapping[str, Any],
     info: Mapping[str, Any],
     card: str,
+    onnx: Sequence[bytes | None] = (),
 ) -> str:
     """Write a model folder, whole or not at all; an older model of that name is replaced.
 
@@ -86,7 +97,7 @@ def save_model(
         "card.md": card.encode(),
         "spec.json": msgspec.json.format(msgspec.json.encode(described, order="sorted"), indent=2) + b"\n",
         "weights.safetensors": save(arrays),
-    }
+    } | {name: step for name, step in zip(step_names(spec), onnx, strict=False) if step is not None}
     digest = _digest(contents)
     _write_folder(Path(folder), contents | {"SHA256": f"{digest}\n".encode()})
     return digest
@@ -129,7 +140,25 @@ def load_model(folder: str | os.PathLike[str]) -> Model:
         raise CheckpointError(f"model {folder}: weights do not fit its spec ({error}); train it again") from None
     if "temperature" not in params:
         raise CheckpointError(f"model {folder}: no temperature among its params; train it again")
-    return Model(decoder, params, described.preprocessing, described.decoder, digest, described.info)
+    steps = tuple(contents.get(name) for name in step_names(described.decoder))
+    return Model(decoder, params, described.preprocessing, described.decoder, digest, described.info, steps, weights)
+
+
+def step_names(spec: DecoderSpec) -> tuple[str, ...]:
+    """The files that hold the steps of a decoder, or of an ensemble's members."""
+    return tuple(f"step.{i}.onnx" for i in range(len(spec.members))) or ("step.onnx",)
+
+
+def load_weights(folder: str | os.PathLike[str]) -> Arrays:
+    """The weights of a model that `load_model` takes, by name; CheckpointError where they cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(_read_folder(Path(folder))["weights.safetensors"])
+    except SafetensorError as error:
+        raise CheckpointError(f"model {folder}: weights cannot be read ({error}); train it again") from None
+    return {name.removeprefix("weights."): v for name, v in arrays.items() if name.startswith("weights.")}
 
 
 def model_hash(folder: str | os.PathLike[str]) -> str:
@@ -154,6 +183,7 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
     wanted = {*_FILES, "SHA256"}
     if missing := sorted(wanted - found):
         raise CheckpointError(f"model {folder}: {', '.join(missing)} missing; it is not a whole model folder")
+    wanted |= {name for name in found if _STEP.fullmatch(name)}
     if foreign := sorted(found - wanted):
         raise CheckpointError(f"model {folder}: {', '.join(foreign)} does not belong there; take it out")
     try:

@@ -47,6 +47,8 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
         Samples that one output depends on; None when memory has no end (then ``warmup_hops`` counts).
     warmup_hops : int
         Hops until an endless memory has forgotten where it started.
+    recentre_hops : int
+        Every so many good hops, their covariance moves the running mean that ``params["align"]`` whitens by; 0: never.
     delay_s : float
         How far the middle of what an output looks at lies back, beyond the receptive field itself.
     unit : str
@@ -76,6 +78,7 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
     n_bands: int = 1
     receptive_field: int | None = None
     warmup_hops: int = 0
+    recentre_hops: int = 0
     delay_s: float = 0.0
     unit: str = "uV"
     backend: Literal["numpy", "torch"] = "numpy"
@@ -103,8 +106,8 @@ class DecoderSpec(msgspec.Struct, frozen=True, kw_only=True):
             refuse(f"sfreq_hz {self.sfreq_hz:g} is not a rate; it must be above 0")
         if self.hop < 1:
             refuse(f"hop {self.hop} samples; it must be at least 1 ({1 / self.sfreq_hz:.3g} s)")
-        if self.warmup_hops < 0:
-            refuse(f"warmup_hops {self.warmup_hops} is negative")
+        if self.warmup_hops < 0 or self.recentre_hops < 0:
+            refuse(f"warmup_hops {self.warmup_hops} or recentre_hops {self.recentre_hops} is negative")
         if self.receptive_field is None and self.warmup_hops == 0:
             refuse("an endless memory needs warmup_hops of at least 1")
         if self.epoch is not None:
@@ -207,6 +210,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = "uV"
     window_s: float = 3.0
     epoch_s: tuple[float, float] = (0.0, 0.8)
+    recentre_hops: int = 0
     options: dict[str, float] = {}
 
 
@@ -229,7 +233,8 @@ class Family(Protocol):
 
         ``n_samples`` is ``spec.context`` or more; what goes beyond is further back in time. For a family that answers
         markers it is the length of the epoch. y holds class indices (n_trials,), or for a regression what shall be
-        given (n_trials, n_outputs).
+        given (n_trials, n_outputs). Families that can be recentred take ``align`` too, of every trial the matrix of
+        each band (n_trials, n_bands, channels, channels) that was in force; the caller sets ``params["align"]`` then.
         """
         ...
 

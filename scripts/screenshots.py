@@ -61,7 +61,7 @@ def take(asked: argparse.Namespace, pid: int) -> None:
     application = gui.make_application()
     while not any(e.pid == pid for e in published("engine")):
         QtCore.QThread.msleep(100)
-    window = Window(Feed(), Link(pid, f"window {os.getpid()}"), THEMES[asked.theme], gui.settings())
+    window = Window(Feed(), Link(), THEMES[asked.theme], gui.settings())
     window.resize(*asked.size)
     window.show()
 

@@ -11,13 +11,16 @@ import time
 import psutil
 import pytest
 
-from bci.control.host_table import HostSettings
+from bci.control.host_table import HostSettings, HostState
 from bci.errors import DeviceError
 from bci.host import device_host as device_host_module
 from bci.host.clock import now_s
+from bci.host.control_socket import ask_all
 from bci.host.device_host import DeviceHost
-from bci.types import Command, Receipt
-from tests.helpers.devices import datagram, listener
+from bci.host.runtime import published
+from bci.types import Acknowledged, Command, Receipt
+from tests.helpers.devices import LineServer, Microcontroller, datagram, listener
+from tests.helpers.live import wait_for
 
 WAIT_S = 20
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -56,7 +59,7 @@ def until(host, fits, *, beating=True):
 
 
 def is_state(name):
-    return lambda report: not isinstance(report, Receipt) and report.state == name
+    return lambda report: isinstance(report, HostState) and report.state == name
 
 
 def arm(host, arm_id=1):
@@ -167,7 +170,7 @@ def test_a_device_that_fails_to_send_is_refused_neutral_disarmed_and_opened_agai
         until(host, is_state("disarmed"))
         assert (tmp_path / "neutrals").read_text().splitlines()[0].endswith("OSError: cable")
         (tmp_path / "broken").unlink()
-        until(host, lambda r: not isinstance(r, Receipt) and r.trouble == "" and r.state == "disarmed")
+        until(host, lambda r: isinstance(r, HostState) and r.trouble == "" and r.state == "disarmed")
         arm(host, 2)
         host.send(left(2, arm_id=2))
         assert receipt(host, 2).accepted
@@ -180,11 +183,107 @@ def test_a_device_that_fails_to_go_neutral_is_trouble_until_it_does(tmp_path):
         host.neutral("now")
         until(host, lambda r: is_state("disarmed")(r) and "unplugged" in r.trouble)
         host.arm(2)
-        reports = until(host, lambda r: not isinstance(r, Receipt) and r.refused)
+        reports = until(host, lambda r: isinstance(r, HostState) and r.refused)
         assert "unplugged" in reports[-1].refused
         (tmp_path / "dead").unlink()
         until(host, lambda r: is_state("disarmed")(r) and not r.trouble)
         assert "opened again" in (tmp_path / "neutrals").read_text()
+
+
+ANY = "tests.helpers.devices:open_any"
+
+
+def is_trouble(text):
+    return lambda r: isinstance(r, HostState) and bool(r.trouble) == bool(text) and text in r.trouble
+
+
+def test_a_device_that_is_lost_while_nothing_is_sent_is_found_and_waiting_for_it_delays_no_stop(udp, tmp_path):
+    sock, url = udp
+    with hosted(f"stuck:{tmp_path}", url, opener=ANY) as host:
+        datagram(sock)
+        arm(host)
+        (tmp_path / "gone").touch()
+        until(host, is_trouble("is unplugged"))
+        assert "is unplugged" in datagram(sock)["reason"]
+        until(host, is_state("disarmed"))
+        time.sleep(0.6)  # it is being opened now, and that waits
+        replies = ask_all(published("device_host"), {"action": "stop", "value": "help"}, 10.0)
+        assert datagram(sock) == {"neutral": True, "reason": "help"}
+        ((_, reply),) = replies
+        assert not reply["ok"]  # of the one that is gone nobody knows
+        (tmp_path / "gone").unlink()
+        until(host, is_trouble(""))
+        assert host.state.state == "stopped"
+
+
+def test_a_device_that_waits_has_failed(tmp_path):
+    with hosted("sluggish:", opener=ANY) as host:
+        arm(host)
+        host.send(left(1))
+        assert "device sluggish: held up the device host for 0." in receipt(host, 1).reason
+        until(host, is_state("disarmed"))
+
+
+def test_acknowledgements_are_reported_and_a_missing_one_is_trouble():
+    server = LineServer()
+    url = f"tcp://127.0.0.1:{server.port}?ack_ms=300"
+    with contextlib.closing(server), hosted(url) as host:
+        arm(host)
+        host.send(left(1))
+        (ack,) = [r for r in until(host, lambda r: isinstance(r, Acknowledged)) if isinstance(r, Acknowledged)]
+        assert (ack.command_id, ack.device) == (1, url)
+        server.acknowledges = False
+        host.neutral("this, too, is awaited")
+        until(host, is_trouble("has not acknowledged line"))
+        until(host, is_state("disarmed"))
+
+
+@posix
+@pytest.mark.parametrize("kind", ["serial", "tcp"])
+def test_unplugged_is_neutral_everywhere_and_plugged_in_again_it_can_be_armed(udp, tmp_path, kind):
+    sock, other = udp
+    if kind == "serial":
+        board = Microcontroller(tmp_path / "tty")
+        url, unplug, plug_in = f"serial://{board.path}", board.unplug, board.plug_in
+    else:
+        server = LineServer()
+        url, unplug, plug_in = f"tcp://127.0.0.1:{server.port}", server.close, lambda: LineServer(server.port)
+    with hosted(url, other) as host:
+        datagram(sock)
+        arm(host)
+        unplug()
+        assert f"device {url} is lost" in datagram(sock)["reason"]
+        until(host, is_state("disarmed"))
+        host.arm(2)
+        reports = until(host, lambda r: isinstance(r, HostState) and r.refused)
+        assert url in reports[-1].refused
+        board_again = plug_in()
+        until(host, is_trouble(""))
+        arm(host, 3)
+        host.send(left(1, arm_id=3))
+        assert receipt(host, 1).accepted
+        lines = board.lines if kind == "serial" else board_again.lines
+        wait_for(lambda: any("left" in str(line) for line in lines), "the command at the device")
+    unplug() if kind == "serial" else board_again.close()
+
+
+def test_velocities_go_to_devices_that_stop_by_themselves_and_end_in_neutral(udp):
+    sock, url = udp
+    other = listener()
+    with other[0], hosted(f"{url}?loss=zero", other[1]) as host:
+        assert datagram(sock)["reason"] == datagram(other[0])["reason"] == "opened"
+        arm(host)
+        host.send(Command(1, "velocity", 0.5, now_s(), 300.0, 1, 5, velocity=(0.4, -0.3)))
+        assert len(receipt(host, 1).sent) == 1
+        assert datagram(sock)["velocity"] == [0.4, -0.3]
+        for _ in range(20):
+            host.heartbeat(1, 0.01, now_s())
+            time.sleep(0.02)
+        assert datagram(sock) == datagram(other[0]) == {"neutral": True, "reason": "no newer velocity in time"}
+    with hosted("udp://127.0.0.1:9") as host:
+        arm(host)
+        host.send(Command(1, "velocity", 0.5, now_s(), 300.0, 1, 5, velocity=(0.4, -0.3)))
+        assert receipt(host, 1).reason == "no device takes velocities"
 
 
 def test_a_host_that_was_killed_is_dead_and_its_successor_stopped_until_reset(udp):
@@ -204,7 +303,7 @@ def test_a_host_that_was_killed_is_dead_and_its_successor_stopped_until_reset(ud
         assert has_ended(old)
         assert datagram(sock) == {"neutral": True, "reason": "opened"}
         host.arm(2)
-        reports = until(host, lambda r: not isinstance(r, Receipt) and r.refused)
+        reports = until(host, lambda r: isinstance(r, HostState) and r.refused)
         assert reports[-1].refused == "stopped: reset it first"
         host.reset()
         until(host, is_state("disarmed"))
@@ -265,7 +364,7 @@ def test_limits_come_from_the_settings(udp):
     with hosted(udp[1], settings=HostSettings(max_age_s=0.2)) as host:
         host.heartbeat(0, 0.3, now_s())
         host.arm(1)
-        reports = until(host, lambda r: not isinstance(r, Receipt) and r.refused, beating=False)
+        reports = until(host, lambda r: isinstance(r, HostState) and r.refused, beating=False)
         assert "data 30" in reports[-1].refused
 
 

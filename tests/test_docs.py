@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from bci.__main__ import VERBS, main
+from bci.devices import make_device
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +35,24 @@ def test_links_lead_somewhere_and_nothing_is_left_to_fill_in():
         links = re.findall(r"\]\((?!http)([^)#]+)", text)
         assert [link for link in links if not (page.parent / link).exists()] == [], page.name
         assert not re.search(r"[A-Z]+_(OUTPUT|TABLE)", text), page.name
+
+
+def test_the_device_of_the_page_works_as_the_page_says(tmp_path):
+    example, tested = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "devices.md").read_text(), re.DOTALL)
+    lines = [line for line in example.split("class Lamp:")[1].splitlines() if line.strip()]
+    assert len(lines) <= 20
+    names = {}
+    exec(example, names)
+    exec(tested.replace("/tmp/lamp", str(tmp_path / "lamp")), names)
+    assert (tmp_path / "lamp").read_text() == "dark"
+
+
+def test_the_page_says_what_neutral_means_as_the_devices_do():
+    page = (ROOT / "docs" / "devices.md").read_text()
+    for url in ("null:", "cursor:", "keyboard:?left=a", "lsl:x", "udp://h:1", "tcp://h:1", "osc://h:1", "serial:COM3"):
+        (row,) = [line for line in page.splitlines() if line.startswith("| `") and f"`{url.split(':')[0]}`" in line]
+        cells = [cell.split() for cell in row.split("|")[2:5]]
+        assert tuple(cell[0].strip(":,") for cell in cells) == make_device(url).means
 
 
 def test_the_shipped_session_is_the_one_of_its_manifest():

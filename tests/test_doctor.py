@@ -259,6 +259,9 @@ def test_qt_is_asked_in_a_process_of_its_own():
     (found,) = window("import os; os.abort()")
     assert found.level == "fail"
     assert found.text.startswith("it crashes (")
+    told = "qt.qpa.xcb: could not connect to display\\nAvailable platform plugins are: xcb"
+    (found,) = window(f"import sys, os; print('{told}', file=sys.stderr, flush=True); os.abort()")
+    assert (found.level, found.text[:24]) == ("warn", "there is no screen here:")
     (found,) = window("import no_such_binding")
     assert found.level == "fail"
     assert found.text.startswith("it does not load (ModuleNotFoundError: No module named 'no_such_binding')")

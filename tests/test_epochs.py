@@ -296,3 +296,10 @@ def test_chunks_of_other_streams_hold_no_triggers(model):
     session = session_of(model, "[stream]\ntrigger_channel = 'STI'")
     other = Chunk(2, 0, np.full((4, 1), 7.0, np.float32), np.arange(4.0), 0.0)
     assert session.receive(other) == []
+
+
+def test_codes_that_a_status_channel_adds_high_bits_to_stay_apart():
+    trigger = TriggerChannel(0)
+    values = np.array([0, 1048577, 0, 1048580, 16777215], float)[:, None]
+    trigger.chunk(Chunk(0, 0, values, np.arange(5.0), 0.0))
+    assert list(trigger.up_to(9)) == [(1, "1048577"), (3, "1048580"), (4, "16777215")]

@@ -19,8 +19,9 @@ from bci.control.gate import (
     step,
     with_threshold,
 )
+from bci.control.velocity import VelocitySettings, follow
 from bci.errors import ConfigError
-from bci.types import Control, Health, Prediction
+from bci.types import Control, Flag, Health, Prediction
 
 OK, BAD = Health("ok"), Health("bad", ("signal silent",))
 HOP_S = 0.1
@@ -143,7 +144,6 @@ def test_the_rest_class_commands_nothing():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"flags": 1},
         {"age_s": 0.51},
         {"age_s": math.nan},
         {"p": (0.9, 0.1)},
@@ -174,11 +174,145 @@ def test_a_hole_in_the_predictions_starts_the_dwell_again():
     assert gate.state.name is GateMode.DWELL
 
 
-def test_silence_resets_the_dwell():
+@pytest.mark.parametrize("flag", list(Flag))
+def test_a_flag_is_trouble(flag):
     gate = Gate()
     gate.hop(LEFT, 5)
-    gate.hop(None, 6)
+    assert gate.hop(LEFT, flags=int(flag)) is GateMode.RECOVERING
+    assert gate.reasons == ("the prediction is flagged",)
+    gate.hop(REST, 19)
+    assert gate.state.name is GateMode.RECOVERING
+    gate.hop(REST, 3)
     assert gate.state.name is GateMode.ARMED
+
+
+@pytest.mark.parametrize("name", ["armed", "dwell", "refractory"])
+@pytest.mark.parametrize("missing", [{"p": None}, {"p": LEFT, "age_s": 0.6}])
+def test_no_usable_prediction_for_too_long_is_trouble_but_one_late_hop_is_not(name, missing):
+    gate = Gate()
+    gate.hop(LEFT, {"armed": 0, "dwell": 3, "refractory": 6}[name])
+    assert gate.state.name == name
+    gate.hop(**missing)
+    assert gate.state.name in (GateMode.ARMED, name)
+    assert gate.hop(**missing, n=4) is not GateMode.RECOVERING
+    assert gate.hop(**missing) is GateMode.RECOVERING
+
+
+# --- leaky evidence and velocities -----------------------------------------------------------------------------------
+
+LEAKY = GateSettings(classes=("left", "right", "rest"), rest="rest", evidence_s=0.5, dwell_s=0.0)
+
+
+def test_leaky_evidence_begins_at_chance_and_follows_the_probabilities():
+    gate = Gate(LEAKY)
+    assert gate.state.evidence == ()
+    gate.hop((1.0, 0.0, 0.0))
+    assert gate.state.evidence == pytest.approx((1 / 3, 1 / 3, 1 / 3))  # how long it has been so is not known yet
+    gate.hop((1.0, 0.0, 0.0))
+    keep = math.exp(-0.1 / 0.5)
+    assert gate.state.evidence == pytest.approx((keep / 3 + 1 - keep, keep / 3, keep / 3))
+    gate.hop((1.0, 0.0, 0.0), 4)
+    assert gate.commands == []  # 2/3 exp(-0.5/0.5) = 0.25 are missing
+    gate.hop((1.0, 0.0, 0.0), 2)
+    (command,) = gate.commands
+    assert command.value == pytest.approx(1 - 2 / 3 * math.exp(-0.7 / 0.5))
+
+
+def test_one_wild_hop_does_not_undo_leaky_evidence():
+    gate = Gate(GateSettings(classes=("left", "right"), evidence_s=0.5, dwell_s=1.5), armed=False)
+    gate.hop((0.5, 0.5))
+    gate.control("arm")
+    gate.hop((1.0, 0.0), 12)
+    gate.hop((0.0, 1.0))
+    gate.hop((1.0, 0.0), 12)
+    assert gate.names == ["left"]
+
+
+@pytest.mark.parametrize("event", [{"health": BAD}, {"flags": 1}, {"age_s": 0.6}])
+def test_trouble_clears_the_evidence(event):
+    gate = Gate(LEAKY)
+    gate.hop(LEFT, 5)
+    gate.hop(LEFT, **event)
+    assert gate.state.evidence == ()
+
+
+def test_a_command_and_an_arming_clear_the_evidence():
+    gate = Gate(LEAKY)
+    gate.hop((1.0, 0.0, 0.0), 8)
+    assert gate.names == ["left"]
+    assert gate.state.evidence == ()
+    gate.hop(LEFT, 3)
+    gate.control("disarm")
+    gate.control("arm")
+    assert gate.state.evidence == ()
+
+
+STEER = VelocitySettings(directions={"left": (-1.0, 0.0), "right": (1.0, 0.0)}, interval_s=0.15)
+STEERING = GateSettings(classes=("left", "right", "rest"), rest="rest", release=0.4, velocity=STEER, ttl_ms=300.0)
+
+
+def test_velocities_follow_the_classes_and_come_at_most_each_interval():
+    gate = Gate(STEERING)
+    gate.hop(LEFT, 20)
+    assert {c.name for c in gate.commands} == {"velocity"}
+    speeds = [c.velocity[0] for c in gate.commands]
+    assert speeds == sorted(speeds, reverse=True)
+    assert speeds[-1] == pytest.approx(-0.85, abs=0.01)
+    assert gate.commands[-1].value == pytest.approx(0.85, abs=0.01)
+    times = [c.issued_s for c in gate.commands]
+    assert min(b - a for a, b in itertools.pairwise(times)) >= 0.15
+    assert gate.state.name is GateMode.ARMED
+    assert [c.id for c in gate.commands] == list(range(1, len(times) + 1))
+
+
+@pytest.mark.parametrize("p", [REST, UNSURE[::-1], (0.34, 0.33, 0.33)])
+def test_rest_and_doubt_steer_to_a_stand_that_is_said_once(p):
+    gate = Gate(STEERING)
+    gate.hop(LEFT, 10)
+    gate.hop(p, 30)
+    assert [c.velocity for c in gate.commands].count((0.0, 0.0)) == 1
+    assert gate.commands[-1].velocity == (0.0, 0.0)
+    n = len(gate.commands)
+    gate.hop(p, 10)
+    assert len(gate.commands) == n
+
+
+@pytest.mark.parametrize("event", [{"health": BAD}, {"flags": 1}, {"age_s": 0.6}])
+def test_trouble_ends_a_velocity_at_once_and_it_begins_again_from_a_stand(event):
+    gate = Gate(STEERING)
+    gate.hop(LEFT, 10)
+    n = len(gate.commands)
+    gate.hop(LEFT, **event)
+    assert gate.state.velocity == (0.0, 0.0)
+    assert len(gate.commands) == n
+
+
+def test_velocities_are_limited_in_speed_and_change():
+    how = VelocitySettings(directions={"a": (1.0, 0.0)}, smoothing_s=0.0, max_speed=0.5, max_change=1.0)
+    assert follow(how, (0.0, 0.0), (9.0, 0.0), 0.1) == pytest.approx((0.1, 0.0))
+    assert follow(how, (0.45, 0.0), (9.0, 0.0), 0.1) == pytest.approx((0.5, 0.0))
+    assert follow(how, (0.3, 0.3), (math.nan, 1.0), 10.0) == (0.0, 0.0)
+    smooth = VelocitySettings(directions={"a": (1.0, 0.0)}, smoothing_s=0.2)
+    assert follow(smooth, (0.0, 0.0), (0.0, 0.5), 0.1) == pytest.approx((0.0, 0.5 * (1 - math.exp(-0.5))))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"directions": {}}, "at least one class must steer somewhere"),
+        ({"directions": {"left": (1.0, 1.0)}}, "at most 1 long"),
+        ({"directions": {"left": (1.0, 0.0)}, "max_speed": 0.0}, "max_speed = 0: must be above 0"),
+        ({"directions": {"left": (1.0, 0.0)}, "smoothing_s": -1.0}, "smoothing_s = -1: must be 0 or more"),
+    ],
+)
+def test_settings_of_velocities_out_of_range_are_named(values, message):
+    with pytest.raises(ConfigError, match=message):
+        VelocitySettings(**values)
+
+
+def test_only_classes_steer():
+    with pytest.raises(ConfigError, match="velocity up: there are classes a, b"):
+        GateSettings(classes=("a", "b"), velocity=VelocitySettings(directions={"up": (0.0, 1.0)}))
 
 
 def test_brief_trouble_needs_good_health_and_a_rest_decision():
@@ -339,7 +473,7 @@ class AnySequence(RuleBasedStateMachine):
         armed_before = self.is_armed
         self.gate.hop(p, flags=flags, age_s=age_s, health=health, dt_s=dt_s)
         usable = p is not None and not flags and age_s <= 0.5 and health is OK and 0 <= dt_s <= 2
-        if health is not OK:
+        if health is not OK or (p is not None and flags):
             self.since_bad_s, self.rested = 0.0, False
         elif usable:
             self.since_bad_s += dt_s

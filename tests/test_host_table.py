@@ -245,6 +245,42 @@ def test_a_restarted_host_begins_stopped():
     assert host.take(Arm(1))[0].refused == "stopped: reset it first"
 
 
+def velocity(host, id_, **kwargs):
+    command = Command(id_, "velocity", 0.5, host.now_s, 300.0, 1, 1, velocity=(0.3, 0.4), **kwargs)
+    return host.take(command)[-1]
+
+
+def test_a_velocity_that_is_not_followed_by_another_in_time_is_neutral():
+    host = Host()
+    host.beat(0.05)
+    assert isinstance(velocity(host, 1), Send)
+    for _ in range(2):
+        host.beat(0.14)
+        assert host.neutrals == []
+    assert deadline_s(SETTINGS, host.table) == pytest.approx(host.now_s + 0.02)
+    host.take(Tick(), 0.02 + 1e-9)
+    assert host.neutrals == ["no newer velocity in time"]
+    assert host.table.name is HostMode.ARMED
+    host.take(Tick(), 0.05)
+    assert host.neutrals == []  # said once
+
+
+def test_a_newer_velocity_and_every_neutral_end_the_wait():
+    host = Host()
+    host.beat(0.05)
+    velocity(host, 1)
+    for _ in range(2):
+        host.beat(0.1)
+    assert isinstance(velocity(host, 2), Send)
+    for _ in range(2):
+        host.beat(0.14)
+        assert host.neutrals == []
+    host.take(Neutral("enough"))
+    host.beat(0.14)
+    assert host.neutrals == []
+    assert host.table.moving_until_s == math.inf
+
+
 class AnySequence(RuleBasedStateMachine):
     """What goes out was armed, fresh, new, within its time and the rate, and issued after the last neutral."""
 

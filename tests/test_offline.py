@@ -10,7 +10,8 @@ import pytest
 
 from bci.__main__ import main
 from bci.errors import ConfigError, ModelError
-from bci.offline.evaluate import evaluate, score
+from bci.offline.evaluate import evaluate
+from bci.offline.score import score
 from bci.offline.stream import primary_stream, subject_and_run
 from bci.offline.train import TrainSettings, preprocess, train
 from bci.pipeline import Pipeline
@@ -66,7 +67,8 @@ def test_a_skilled_person_is_decoded_on_a_session_that_was_not_seen(trained, mod
     assert result["n_abstained"] == 0
     assert result["accuracy"] > result["chance_band"][1]
     assert [t["label"] for t in result["trials"]] == [m for m in sessions[2].markers[0].samples if m != "rest"]
-    assert result["per_subject"] == [{"subject": "S003", "n_trials": 12, "accuracy": result["mean"]}]
+    (person,) = result["per_subject"]
+    assert (person["subject"], person["n_trials"], person["accuracy"]) == ("S003", 12, result["mean"])
     assert result["ci95"] is None
 
 
@@ -177,9 +179,9 @@ def test_numeric_markers_are_named_by_their_numbers(sessions, trained):
     ],
 )
 def test_markers_with_commas_can_be_named(words, labels):
-    from bci.cli.train import _labels
+    from bci.cli.training import labels_of
 
-    assert _labels(words) == labels
+    assert labels_of(words) == labels
 
 
 # --- what cannot be trained, evaluated or found ----------------------------------------------------------------------
@@ -215,6 +217,10 @@ def test_recordings_that_teach_nothing(sessions):
     flat[:, one.signals[0].spec.labels.index("C4")] = 12.0
     with pytest.raises(ModelError, match="channel C4 is constant; leave it out with --channels"):
         train([altered(one, samples=flat)], SETTINGS)
+    dead = one.signals[0].samples.copy()
+    dead[:, one.signals[0].spec.labels.index("C4")] = np.nan
+    with pytest.raises(ModelError, match=r"no usable trial .*12 cues left out, whose signal has NaN or a gap"):
+        train([altered(one, samples=dead)], SETTINGS)
     with pytest.raises(ConfigError, match="no recordings"):
         train([], SETTINGS)
 
@@ -314,9 +320,30 @@ def test_train_and_evaluate_from_the_command_line(files, tmp_path, capsys):
     assert "chance" in capsys.readouterr().out
 
 
+def test_a_network_is_trained_as_the_flags_say_and_begins_with_another(files, tmp_path, capsys):
+    first, second = str(tmp_path / "a"), str(tmp_path / "b")
+    channels = ["--channels", "C3,C4,Cz", "--labels", "left", "right", "--decoder", "eegnet", "--json", "-"]
+    main(["train", files[0], *channels, "--epochs", "2", "--augment", "mirror,noise", "--out", first])
+    assert sorted(p.name for p in (tmp_path / "a.training").iterdir()) == ["losses.csv", "losses.png"]
+    main(["train", files[1], *channels, "--epochs", "1", "--init", first, "--freeze", "1", "--out", second])
+    capsys.readouterr()
+    one, two = (load_model(folder).decoder.state_dict() for folder in (first, second))
+    assert one["layers.0.weight"].equal(two["layers.0.weight"])
+    assert not one["layers.7.weight"].equal(two["layers.7.weight"])
+    for arguments, says in (
+        (["--init", first, "--channels", "CP3"], "a network of the same kind and channels"),
+        (["--resume"], "no snapshot in"),
+        (["--augment", "warp"], "no augmentation warp"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["train", files[0], *channels, *arguments, "--out", str(tmp_path / "c")])
+        assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        (["--labels", "left", "right", "--epochs", "3"], 1, "decoder 'riemann' is no network"),
         (["--labels", "left=L"], 2, "at least 2 classes"),
         (["--labels", "=L", "right=R"], 2, "write MARKER=CLASS"),
         (["--labels", "left=L", "right=R", "--decoder", "svm"], 2, "no decoder 'svm'"),

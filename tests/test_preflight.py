@@ -84,6 +84,12 @@ MISMATCHES = [
         'it does not say in which unit its samples are, uV is expected: set unit = "uV" under [stream] if you know it',
     ),
     ({"unit": "uV"}, {"unit": "V"}, "it is in V, uV is expected: change one of them"),
+    (
+        {},
+        {"labels": ("ch1", "ch2")},
+        "it does not name its 2 channels, so nobody knows their order: name them in order by labels under [stream]",
+    ),
+    ({}, {"unit": ""}, "it does not say in which unit its samples are: set unit under [stream] if you know it"),
 ]
 
 
@@ -95,6 +101,8 @@ def test_what_is_not_as_expected(expected, has, said):
 def test_what_is_as_expected_is_not_mentioned():
     expected = ExpectSection(name="EEG-1", sfreq_hz=250, channels=("c3", "CZ", "C4"), unit="uV")
     assert mismatches(expected, spec()) == []
+    assert mismatches(ExpectSection(name="EEG-1", sfreq_hz=250.1), spec()) == []  # as its clock counts
+    assert mismatches(ExpectSection(name="EEG-1", need="optional"), spec(unit="", labels=("ch1", "ch2"))) == []
     assert fits(expected, spec())
     assert not fits(expected, spec(name="other"))
 
@@ -105,6 +113,8 @@ def test_a_stream_without_source_id_is_remarked_upon():
         "warn EEG-1: it has no source_id: when its program restarts, the session ends; set one in the program"
     )
     assert remarks(spec()) == remarks(marker_spec("m")) == []
+    (said,) = remarks(spec(sfreq_hz=0.0))
+    assert said.text == "it has no regular rate, so its first second is not judged, and no decoder runs on it"
 
 
 # --- the first second ------------------------------------------------------------------------------------------------
@@ -147,7 +157,7 @@ FIRST_SECONDS = [
     (
         noise(),
         np.concatenate((even(150), even(150))),
-        "fail EEG-1: its time stamps go backward: its clock was set, or two programs send under one name",
+        "fail EEG-1: its time stamps go back by 0.596 s: its clock was set, or two programs send under one name",
     ),
     (_nan(), even(), "warn EEG-1: NaN or inf in channel Cz: is it plugged in?"),
     (
@@ -180,6 +190,9 @@ def test_jitter_and_late_stamps_do_not_bend_the_rate():
     stamps_s = even() + np.abs(np.random.default_rng(1).normal(0, 0.004, 300))
     stamps_s[-1] += 0.01
     assert [f.level for f in first_second(noise(), np.maximum.accumulate(stamps_s))] == ["ok"]
+    assert [str(f) for f in first_second(noise(), stamps_s - np.eye(1, 300, 100)[0] * 0.1)] == [
+        "warn EEG-1: its time stamps jitter, and go back by up to 94.7 ms: they are smoothed"
+    ]
 
 
 # --- labels for a stream that has none -------------------------------------------------------------------------------
@@ -240,6 +253,14 @@ def test_a_missing_critical_stream_refuses_and_an_optional_one_is_reported(prefl
     assert said[0].startswith(f"warn nobody-{unique_name}: optional, and not there: no LSL stream")
 
 
+def test_all_that_is_missing_is_said_at_once_each_by_its_name(preflight, unique_name):
+    other = f"other-{unique_name}"
+    with Outlet(numeric_spec(unique_name)):
+        code, said = preflight(f"[[expect]]\nname = '{other}'\n[[expect]]\nname = '{other}-2'\n", wait_s=0.5)
+    assert code == 1
+    assert [line.split(": ")[0] for line in said] == [f"fail {other}", f"fail {other}-2"]
+
+
 def test_a_stream_that_is_not_as_expected_refuses(preflight, unique_name):
     with Outlet(numeric_spec(unique_name)):
         code, said = preflight(f"[[expect]]\nname = '{unique_name}'\nsfreq_hz = 500")
@@ -252,9 +273,10 @@ def test_a_stream_that_is_not_as_expected_refuses(preflight, unique_name):
 
 def test_two_streams_that_nothing_tells_apart(preflight, unique_name):
     with Outlet(numeric_spec(unique_name, source_id="")), Outlet(numeric_spec(unique_name, source_id="")):
-        code, said = preflight()
-    assert code == 1
-    assert said[0].endswith("nothing tells them apart: stop all but one")
+        for _ in range(3):  # and never one of them in silence
+            code, said = preflight()
+            assert code == 1
+            assert said[0].endswith("nothing tells them apart: stop all but one")
 
 
 def test_a_critical_stream_at_another_rate_ends_the_session_and_is_recorded(tmp_path, unique_name, capsys):

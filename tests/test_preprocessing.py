@@ -95,6 +95,9 @@ def test_integers_and_teslas():
         (spec(channels=()), stream(), ConfigError, ("channels",)),
         (spec(channels=("C3", "c3.")), stream(), ConfigError, ("twice",)),
         (spec(clip=-1.0), stream(), ConfigError, ("clip",)),
+        (spec(bands_hz=((8.0, 12.0), (11.0, 125.0))), stream(), ConfigError, ("bands_hz", "125")),
+        (spec(bands_hz=((8.0, 12.0), (8.0, 12.0))), stream(), ConfigError, ("bands_hz", "twice")),
+        (spec(bands_hz=((8.0, 12.0),), bandpass_hz=(8.0, 30.0)), stream(), ConfigError, ("bands_hz", "one of them")),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(settings, of, error, words):
@@ -211,9 +214,24 @@ def test_flags_reach_every_hop_that_the_samples_enter():
     assert flagged in ([5], [5, 6])  # 60 raw samples are 5.5 hops
 
 
-@given(st.integers(0, 3), st.integers(1, 4))
-def test_a_second_object_and_a_second_start_give_the_same_bits(seed, n_restarts):
-    settings = spec(sfreq_hz=160.0, hop=8, bandpass_hz=(8.0, 30.0), notch_hz=50.0, reference="average", channels=LABELS)
+BANDS = ((8.0, 12.0), (11.0, 16.0), (20.0, 30.0))
+
+
+def test_a_filter_bank_is_its_bands_side_by_side():
+    x = signal_uv(500)
+    common = {"notch_hz": 50.0, "reference": "average", "channels": LABELS}
+    bank = Preprocessing(spec(bands_hz=BANDS, **common), stream())
+    single = [Preprocessing(spec(bandpass_hz=band, **common), stream()) for band in BANDS]
+    assert bank.labels == tuple(f"{label} {band}" for band in ("8-12", "11-16", "20-30") for label in LABELS)
+    np.testing.assert_array_equal(joined(run(bank, x)), np.vstack([joined(run(each, x)) for each in single]))
+    assert bank.settling_s == max(each.settling_s for each in single)
+    assert bank.delay_s == max(each.delay_s for each in single) > min(each.delay_s for each in single)
+
+
+@given(st.integers(0, 3), st.integers(1, 4), st.booleans())
+def test_a_second_object_and_a_second_start_give_the_same_bits(seed, n_restarts, is_bank):
+    filters = {"bands_hz": BANDS} if is_bank else {"bandpass_hz": (8.0, 30.0)}
+    settings = spec(sfreq_hz=160.0, hop=8, notch_hz=50.0, reference="average", channels=LABELS, **filters)
     x = signal_uv(200, seed=seed)
     first = Preprocessing(settings, stream())
     for _ in range(n_restarts):
@@ -244,5 +262,6 @@ def test_the_input_is_not_changed():
 
 
 def test_the_specification_survives_json():
-    settings = spec(bandpass_hz=(None, 30.0), reference="bipolar", bipolar_pairs=(("C3", "C4"),), interpolate=("Cz",))
-    assert msgspec.json.decode(msgspec.json.encode(settings), type=PreprocessingSpec) == settings
+    for filters in ({"bandpass_hz": (None, 30.0)}, {"bands_hz": BANDS}):
+        settings = spec(reference="bipolar", bipolar_pairs=(("C3", "C4"),), interpolate=("Cz",), **filters)
+        assert msgspec.json.decode(msgspec.json.encode(settings), type=PreprocessingSpec) == settings

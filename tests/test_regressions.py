@@ -95,7 +95,7 @@ def test_ridge_takes_the_window_and_ignores_what_never_changes():
     decoder = family.restore(spec, fitted.weights)
     window = x[:1, :, -20:]
     said, _ = decoder.forward(window, decoder.initial_state(1), fitted.params)
-    by_hand = np.einsum("hco,ch->o", fitted.weights["coef"], window[0].reshape(6, 4, 5).mean(axis=2))
+    by_hand = np.einsum("hco,ch->o", fitted.weights["coef"], window[0].astype(float).reshape(6, 4, 5).mean(axis=2))
     np.testing.assert_allclose(said[0, -1], by_hand + fitted.weights["intercept"], rtol=1e-9)
 
 

@@ -62,3 +62,21 @@ def test_without_a_cue_nobody_can_say_what_was_false():
     result = play(scorer(), [], predictions, [command("left", 1.5)])
     assert (result["n_commands"], result["n_false_commands"], result["false_commands_per_min"]) == (1, None, None)
     assert result["accuracy"] is None
+
+
+def test_a_command_of_an_epoch_model_is_judged_by_the_marker_that_it_answers():
+    """The answer comes when the epoch is whole: other markers have fallen meanwhile."""
+    score = Scorer(("nontarget", "target"), {"1": "nontarget", "2": "target"}, 0.8, SFREQ_HZ, is_epoch_model=True)
+    for number, (at, label) in enumerate([(100, "2"), (120, "1"), (140, "1")]):
+        score.receive(MarkerPlaced(label, at, at / SFREQ_HZ, 0.0, number))
+    for number, (p, name) in enumerate([(RIGHT, "target"), (LEFT, "nontarget"), (RIGHT, "target")]):
+        at = 180 + 20 * number
+        score.receive(Prediction(at, at, at / SFREQ_HZ, p, 0, "hash", 0.0, number, 100 + 20 * number))
+        assert score.cued == ("target", "nontarget", "nontarget")[number]
+        score.receive(command(name, at / SFREQ_HZ))
+    score.finish()
+    result = score.summary()
+    assert (result["n_commands"], result["n_false_commands"]) == (3, 1)
+    assert result["time_to_command_s"] == pytest.approx(0.8)
+    assert result["score"]["kind"] == "AUC"
+    assert result["score"]["value"] == 0.75

@@ -1,4 +1,4 @@
-"""`bci train --bipolar, --bad, --clip`: the montage is part of the model, and the model runs by it."""
+"""`bci train --bipolar, --bands, --recentre, --bad, --clip`: all are part of the model, and it runs by them."""
 
 import json
 
@@ -65,6 +65,36 @@ def test_what_is_no_pair_is_said(recording, tmp_path, capsys):
         )
     assert stop.value.code == 2
     assert "--bipolar C3: two electrodes with a hyphen between, such as C3-Cz" in capsys.readouterr().err
+
+
+def test_a_recentred_filter_bank_is_trained_and_runs(recording, tmp_path, capsys):
+    labels = ["--labels", "left=left", "right=right"]
+    bank = ["--bands", "8-12", "11-16", "--channels", "C3", "Cz", "C4", "--sfreq", "125", "--hop", "0.2"]
+    how = ["--decoder", "riemann_fb", "--recentre", "riemann", "--mirror", "--out", str(tmp_path / "model")]
+    main(["train", str(recording), *labels, *bank, *how, "--json", "-"])
+    rows = [f"{label} {band}" for band in ("8-12", "11-16") for label in ("C3", "Cz", "C4")]
+    assert json.loads(capsys.readouterr().out)["channels"] == rows
+    model = load(tmp_path / "model")
+    assert (model.spec.n_bands, model.spec.recentre_hops, model.spec.options["mirror"]) == (2, 15, 1.0)
+    card = (tmp_path / "model" / "card.md").read_text("utf-8")
+    assert "3 channels at 125 Hz in uV; band 8–12 Hz, 11–16 Hz" in card
+    assert "recentring | a step every 3 s" in card
+    assert evaluate(model, [SimulatedPerson(1, 1.0, session=3, n_trials=4).recording()])["accuracy"] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--bands", "8to12"], "--bands 8to12: two frequencies with a hyphen between, such as 8-12"),
+        (["--decoder", "bandpower", "--recentre", "riemann"], "takes neither --recentre nor --mirror"),
+        (["--decoder", "riemann_fb", "--mirror", "--channels", "C3", "Cz"], "C3 has no partner C4"),
+    ],
+)
+def test_what_cannot_be_recentred_or_mirrored_is_said(options, says, recording, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", str(recording), "--labels", "left=left", "right=right", *options, "--out", str(tmp_path / "m")])
+    assert stop.value.code == 2
+    assert says in capsys.readouterr().err
 
 
 def _with_flat(path, recording, label):

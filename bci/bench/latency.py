@@ -32,10 +32,10 @@ def measure(seconds: float, n_channels: int, sfreq_hz: float, hop: int) -> dict[
         model, session = Path(folder) / "model", Path(folder) / "session"
         linear_model(model, n_channels, sfreq_hz, hop)
         arguments = [name, str(n_channels), str(sfreq_hz), str(hop)]
-        outlet = stack.enter_context(_running(["-m", "bci.bench.outlet", *arguments, str(seconds), "2"], stdin=True))
-        bare = stack.enter_context(_running(["-m", "bci.bench.bare", name, str(hop), str(seconds + 1)]))
+        outlet = stack.enter_context(running(["-m", "bci.bench.outlet", *arguments, str(seconds), "2"], stdin=True))
+        bare = stack.enter_context(running(["-m", "bci.bench.bare", name, str(hop), str(seconds + 1)]))
         live = stack.enter_context(
-            _running(
+            running(
                 [
                     *(
                         "-m",
@@ -56,7 +56,7 @@ def measure(seconds: float, n_channels: int, sfreq_hz: float, hop: int) -> dict[
         assert bare.stdout is not None
         assert outlet.stdin is not None
         bare.stdout.readline()  # it is subscribed
-        _wait_for_file(session / "session.xdf", live)
+        wait_for_file(session / "session.xdf", live)
         outlet.stdin.write("go\ngo\n")
         outlet.stdin.flush()
         latencies_s = np.array(json.loads(bare.communicate(timeout=seconds + 60)[0]))
@@ -131,7 +131,8 @@ def _row(name: str, seconds: NDArray[np.float64]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _running(arguments: list[str], stdin: bool = False) -> Iterator[subprocess.Popen[str]]:
+def running(arguments: list[str], stdin: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """A Python program that is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -145,7 +146,8 @@ def _running(arguments: list[str], stdin: bool = False) -> Iterator[subprocess.P
         process.communicate()
 
 
-def _wait_for_file(path: Path, process: subprocess.Popen[str], timeout_s: float = 60.0) -> None:
+def wait_for_file(path: Path, process: subprocess.Popen[str], timeout_s: float = 60.0) -> None:
+    """Until a session has begun to record; RolandicError where it does not."""
     import time
 
     until_s = time.monotonic() + timeout_s

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import click
 
-from bci.cli.common import emit, output_options
+from bci.cli.common import emit, output_options, progress
+from bci.errors import ConfigError
 
 
 @click.group()
@@ -31,4 +34,41 @@ def latency(
     from bci.bench.latency import measure, table
 
     result = measure(seconds, n_channels, sfreq_hz, round(sfreq_hz * hop_ms / 1000))
+    emit(result, table(result), json_path, quiet)
+
+
+@command.command("command")
+@click.option("--n", default=1000, show_default=True, help="Emergency stops in each state of the engine.")
+@click.option("--seconds", default=30.0, show_default=True, help="Of the session whose commands are timed; 0: none.")
+@output_options
+def command_(n: int, seconds: float, json_path: str | None, quiet: bool) -> None:
+    r"""Last sample to the datagram of a command, and emergency stop to neutral, at a UDP listener.
+
+    \b
+    bci bench command --n 100 --json -
+    """
+    from bci.bench.command import measure, table
+
+    result = measure(n, seconds)
+    emit(result, table(result), json_path, quiet)
+
+
+@command.command()
+@click.option("--decoder", "names", multiple=True, metavar="NAME", help="Only these networks; default: all.")
+@output_options
+def decode(names: tuple[str, ...], json_path: str | None, quiet: bool) -> None:
+    r"""What a hop costs each network: streaming, and by its whole window, in eager torch and in ONNX Runtime.
+
+    \b
+    bci bench decode --json -
+    """
+    from bci.bench.decode import NETWORKS, measure, table
+
+    if unknown := sorted(set(names) - set(NETWORKS)):
+        raise ConfigError(f"--decoder {', '.join(unknown)}: no network; there are {', '.join(NETWORKS)}")
+
+    def bar(each: Sequence[str]) -> Iterable[str]:
+        return progress(each, "measuring", total=len(each), quiet=quiet)
+
+    result = measure(names or NETWORKS, each=bar)
     emit(result, table(result), json_path, quiet)

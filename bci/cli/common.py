@@ -27,7 +27,7 @@ def output_options(function: F) -> F:
         "--json",
         "json_path",
         metavar="PATH|-",
-        callback=_writable,
+        callback=writable,
         help="Write the result as one JSON object.",
     )(function)
 
@@ -63,7 +63,7 @@ class SeveralValues(click.Command):
         return super().parse_args(ctx, spread)
 
 
-def _writable(_: click.Context, __: click.Parameter, json_path: str | None) -> str | None:
+def writable(_: click.Context, __: click.Parameter, json_path: str | None) -> str | None:
     """Say at once, not after the work, that a result could not be written."""
     if json_path is None or json_path == "-":
         return json_path

@@ -22,6 +22,7 @@ from bci.errors import ConfigError
     metavar="P",
     help="What would this gate threshold have done?",
 )
+@click.option("--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to decode; default: as recorded.")
 @click.option("--rechunk", type=int, metavar="SEED", help="Hand the samples over in other, random chunks.")
 @output_options
 def command(
@@ -29,6 +30,7 @@ def command(
     verify: bool,
     other_model: str | None,
     threshold: float | None,
+    compute: str | None,
     rechunk: int | None,
     json_path: str | None,
     quiet: bool,
@@ -55,7 +57,7 @@ def command(
 
     path = Path(recording)
     path = path / "session.xdf" if path.is_dir() else path
-    what = open_recorded(path, None if other_model is None else Path(other_model), threshold)
+    what = open_recorded(path, None if other_model is None else Path(other_model), threshold, compute)
     session = what.session()
     scorer = Scorer.of(what.model, what.spec.sfreq_hz)
     events = progress(recorded_events(what.recorded), "replaying", len(what.recorded.events), quiet)

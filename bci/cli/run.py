@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -45,17 +41,32 @@ from bci.errors import ConfigError
 )
 @click.option("--counter", "counter_channel", metavar="LABEL", help="A channel that counts samples.")
 @click.option("--model", metavar="DIR", help="Model folder, as `bci train` writes it.")
-@click.option("--threshold", type=float, help="Confidence needed for a command (default 0.8).")
-@click.option("--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default 0.5).")
+@click.option(
+    "--compute", type=click.Choice(["auto", "cpu", "cuda"]), help="Where hops are decoded (default auto, the CPU)."
+)
+@click.option("--rest", metavar="CLASS", help="A class that never commands, such as nontarget.")
+@click.option("--threshold", type=float, help="Confidence needed for a command (default: as trained, else 0.8).")
+@click.option(
+    "--dwell", "dwell_s", type=float, metavar="S", help="How long it must be held (default: as trained, else 0.5)."
+)
+@click.option(
+    "--evidence", "evidence_s", type=float, metavar="S", help="Time constant of leaky evidence (default none)."
+)
+@click.option(
+    "--velocity", "velocity", multiple=True, metavar="CLASS=X,Y", help="Steer instead: where a class steers to."
+)
 @click.option("--refractory", "refractory_s", type=float, metavar="S", help="Least time between commands (default 1).")
 @click.option(
-    "--device", "devices", multiple=True, metavar="URL", help="null:, lsl:NAME, udp://host:port; may be repeated."
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="URL",
+    help="null:, lsl:NAME, udp://host:port, and more (docs/devices.md); may be repeated.",
 )
 @click.option("--arm", is_flag=True, help="Arm once predictions can be trusted.")
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
 @click.option("--subject", metavar="ID", help="Whose session it is.")
 @click.option("--share", is_flag=True, help="Let viewers read the session over LSL (anyone on the network can).")
-@click.option("--window", is_flag=True, help="Show the session in a window of its own process.")
 @click.option("--resume", is_flag=True, help="Go on in the same folder after a crash, disarmed.")
 @click.option("--preflight-only", is_flag=True, help="Only look at the streams, for their first second, and say it.")
 @click.option("--seconds", type=float, metavar="S", help="End after this long.")
@@ -82,20 +93,16 @@ def command(**options: Any) -> None:
         emit({"findings": lines}, "\n".join(map(str, findings)), options["json_path"], options["quiet"])
         raise SystemExit(any(f.level == "fail" for f in findings))
 
-    group = f"session-{uuid.uuid4().hex[:12]}" if options["share"] or options["window"] else ""
-    with contextlib.ExitStack() as stack:
-        if options["window"]:
-            stack.enter_context(_window(group))
-        result = run_live(
-            config,
-            arm=options["arm"],
-            seconds=options["seconds"],
-            session_dir=options["session_dir"],
-            resume=options["resume"],
-            quiet=options["quiet"] or options["json_path"] == "-",
-            share=group,
-            on_stop=stop_on_signals,
-        )
+    result = run_live(
+        config,
+        arm=options["arm"],
+        seconds=options["seconds"],
+        session_dir=options["session_dir"],
+        resume=options["resume"],
+        quiet=options["quiet"] or options["json_path"] == "-",
+        share=f"session-{uuid.uuid4().hex[:12]}" if options["share"] else "",
+        on_stop=stop_on_signals,
+    )
     emit(result.report, result.text, options["json_path"], options["quiet"])
     if result.error is not None:
         raise result.error
@@ -121,8 +128,13 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     stream |= {key: list(options[key]) or None for key in ("markers", "also", "bad_channels")}
     overrides: dict[str, dict[str, Any]] = {
         "stream": stream,
-        "model": {"path": options["model"], "lock_to": list(options["lock_to"]) or None},
-        "gate": {key: options[key] for key in ("threshold", "dwell_s", "refractory_s")},
+        "model": {
+            "path": options["model"],
+            "compute": options["compute"],
+            "lock_to": list(options["lock_to"]) or None,
+        },
+        "gate": {key: options[key] for key in ("rest", "threshold", "dwell_s", "evidence_s", "refractory_s")},
+        "velocity": {"directions": _directions(options["velocity"]) or None},
         "devices": {"urls": list(options["devices"]) or None},
         "recording": {"subject": options["subject"]},
     }
@@ -140,12 +152,17 @@ def _config(options: dict[str, Any], is_preflight: bool) -> SessionConfig:
     return config
 
 
-@contextlib.contextmanager
-def _window(group: str) -> Iterator[None]:
-    """A window that shows and controls this session; it stays open when the session has ended, until it is closed."""
-    arguments = [sys.executable, "-m", "bci.gui", "--group", group, "--pid", str(os.getpid())]
-    subprocess.Popen(arguments, stdin=subprocess.DEVNULL, start_new_session=True)
-    yield
+def _directions(values: tuple[str, ...]) -> dict[str, list[float]]:
+    """``left=-1,0`` and so on."""
+    directions = {}
+    for value in values:
+        name, _, numbers = value.partition("=")
+        try:
+            x, y = map(float, numbers.split(","))
+        except ValueError:
+            raise ConfigError(f"--velocity {value}: write CLASS=X,Y, such as left=-1,0") from None
+        directions[name] = [x, y]
+    return directions
 
 
 def stop_on_signals(stop: Callable[[str], None]) -> None:

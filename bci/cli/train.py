@@ -7,34 +7,9 @@ from typing import Any
 
 import click
 
-from bci.cli.common import SeveralValues, emit, output_options, progress, rate_option
-from bci.config import read_config
-from bci.errors import ConfigError, ModelError
-from decoders import DECODERS
-
-
-def _defaults_from(ctx: click.Context, _: click.Parameter, path: str | None) -> None:
-    """Take what ``[model]`` and ``[stream]`` of a session.toml say for what the command line does not."""
-    if not path:
-        return
-    config = read_config(path)
-    model, stream = config.model, config.stream
-    named = {"bandpass_hz": "bandpass", "notch_hz": "notch", "window_s": "window", "hop_s": "hop"}
-    settings = {named.get(key, key): value for key, value in model.model_dump(exclude={"path"}).items()}
-    if model.bipolar_pairs:  # they are the reference
-        settings |= {"bipolar": ["-".join(pair) for pair in model.bipolar_pairs], "reference": None}
-    settings |= {"stream": stream.name or None, "unit": stream.unit or None}
-    ctx.default_map = {key: value for key, value in settings.items() if value is not None}
-
-
-class Edge(click.ParamType):
-    """A frequency, or ``-`` where a band has no such edge."""
-
-    name = "edge"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        """The number; None for ``-``."""
-        return None if value in ("-", None) else click.FLOAT.convert(value, param, ctx)
+from bci.cli.common import SeveralValues, emit, output_options, progress
+from bci.cli.training import settings_of, training_options
+from bci.errors import ModelError
 
 
 @click.command(cls=SeveralValues)
@@ -42,171 +17,90 @@ class Edge(click.ParamType):
 @click.option(
     "--labels", multiple=True, required=True, metavar="MARKER=CLASS ...", help="Which marker cues which class."
 )
-@click.option(
-    "--config",
-    metavar="FILE",
-    is_eager=True,
-    expose_value=False,
-    callback=_defaults_from,
-    help="session.toml: its settings of model and stream stand for options that are not given.",
-)
 @click.option("--out", required=True, metavar="MODEL", help="Folder to write; an older model there is replaced.")
-@click.option("--decoder", default="riemann", show_default=True, help=f"{', '.join(DECODERS)}.")
-@click.option("--channels", multiple=True, metavar="LABEL ...", help="Inputs by name; all of EEG or MEG otherwise.")
-@click.option("--stream", help="Signal stream, where a recording has several.")
-@click.option("--unit", help="Unit of channels that say none, such as uV.")
-@rate_option
-@click.option("--trigger", default="", metavar="LABEL", help="A channel whose changes are markers.")
+@training_options
 @click.option(
-    "--bandpass", nargs=2, type=Edge(), default=(8.0, 30.0), show_default=True, metavar="LOW HIGH",
-    help="Hz; '-' for an edge that is not there.",
+    "--false-commands-per-min", type=float, metavar="R",
+    help="Choose threshold and dwell for so many commands at rest; the model keeps them. Two or more recordings.",
 )  # fmt: skip
-@click.option("--filter-order", default=4, show_default=True, help="Of the band-pass.")
-@click.option("--notch", type=float, metavar="HZ", help="Mains frequency to remove.")
-@click.option("--notch-harmonics", default=1, show_default=True, help="Multiples of it, itself included.")
-@click.option(
-    "--reference",
-    type=click.Choice(["none", "average", "laplacian"]),
-    default="none",
-    show_default=True,
-    help="What is subtracted from each channel.",
-)
-@click.option("--bipolar", multiple=True, metavar="A-B ...", help="Differences of electrodes instead, such as C3-Cz.")
-@click.option(
-    "--bad", "bad_channels", multiple=True, metavar="LABEL ...", help="Channels to rebuild from the others, always."
-)
-@click.option("--clip", type=float, metavar="X", help="Limit the filtered signal to ±X (uV, or T for MEG).")
-@click.option("--sfreq", type=float, metavar="HZ", help="Rate of the decoder; that of the recording otherwise.")
-@click.option("--window", default=3.0, show_default=True, metavar="S", help="Signal that one decision uses.")
-@click.option(
-    "--epoch", nargs=2, type=float, default=(0.0, 0.8), show_default=True, metavar="FROM TO",
-    help="For decoders that answer markers (xdawn, cca): seconds from the marker.",
-)  # fmt: skip
-@click.option("--hop", default=0.1, show_default=True, metavar="S", help="Time between decisions.")
-@click.option(
-    "--decide-at", default=3.5, show_default=True, metavar="S", help="From the cue to the decision of a trial."
-)
-@click.option("--seed", default=0, show_default=True, help="Of all that is left to chance.")
+@click.option("--resume", is_flag=True, help="Networks: go on with a training that was cut off, to the same bits.")
 @output_options
 def command(
     recordings: tuple[str, ...],
     labels: tuple[str, ...],
     out: str,
-    decoder: str,
-    channels: tuple[str, ...],
-    stream: str | None,
-    unit: str | None,
-    rate_hz: float | None,
-    trigger: str,
-    bandpass: tuple[float | None, float | None],
-    filter_order: int,
-    notch: float | None,
-    notch_harmonics: int,
-    reference: Any,
-    bipolar: tuple[str, ...],
-    bad_channels: tuple[str, ...],
-    clip: float | None,
-    sfreq: float | None,
-    window: float,
-    epoch: tuple[float, float],
-    hop: float,
-    decide_at: float,
-    seed: int,
+    resume: bool,
     json_path: str | None,
     quiet: bool,
+    **given: Any,
 ) -> None:
     r"""Train a decoder from cued recordings; they come first, then the options.
+
+    A network writes losses.csv, losses.png and what --resume needs to MODEL.training.
 
     \b
     bci train S001R04.edf S001R08.edf --labels T1=left T2=right --out MODEL
     """
-    from bci.offline.train import TrainSettings, train
+    from bci.offline.train import train
+    from bci.offline.work import WorkFolder
     from bci.sources.files import load_recording
     from decoders.checkpoint import check_place
     from decoders.spec import DecoderError
 
-    settings = TrainSettings(
-        labels=_labels(labels),
-        decoder=decoder,
-        channels=tuple(name for value in channels for name in value.split(",") if name) or None,
-        stream=stream,
-        unit=unit,
-        reference=reference,
-        bipolar_pairs=_pairs(bipolar),
-        bandpass_hz=None if bandpass == (None, None) else bandpass,
-        notch_hz=notch,
-        notch_harmonics=notch_harmonics,
-        clip=clip,
-        bad_channels=tuple(name for value in bad_channels for name in value.split(",") if name),
-        sfreq_hz=sfreq,
-        window_s=_positive("--window", window),
-        epoch_s=epoch,
-        filter_order=filter_order,
-        trigger=trigger,
-        hop_s=_positive("--hop", hop),
-        decide_at_s=_positive("--decide-at", decide_at),
-        seed=seed,
-    )
+    settings = settings_of(labels, given)
 
     def bar(fits: list[Any]) -> Iterable[Any]:
-        return progress(fits, f"training {decoder}", total=len(fits), quiet=quiet)
+        return progress(fits, f"training {settings.decoder}", total=len(fits), quiet=quiet)
 
     try:
         check_place(out)
     except DecoderError as error:
         raise ModelError(str(error)) from None
-    trained = train([load_recording(path, rate_hz=rate_hz) for path in recordings], settings, each=bar)
+    work = WorkFolder(out, resume=resume)
+    recorded = [load_recording(path, rate_hz=given["rate_hz"]) for path in recordings]
+    trained = train(recorded, settings, each=bar, work=work)
     digest = trained.save(out)
+    work.finish()
     scores = trained.info["scores"]
     result = {
         "model": out,
         "model_hash": digest,
-        "decoder": decoder,
+        "decoder": settings.decoder,
         "classes": list(trained.spec.classes),
         "channels": list(trained.spec.channels),
         "sfreq_hz": trained.spec.sfreq_hz,
         "hop": trained.spec.hop,
         "n_trials": sum(trained.info["n_trials"].values()),
         "n_left_out": trained.info["n_left_out"],
-        "seed": seed,
+        "seed": settings.seed,
         "held_out": scores,
+        "gate": trained.info.get("gate"),
+        "step": {"computed_by": trained.step.computed_by, "export_s": trained.step.seconds},
     }
     low, high = scores["chance_band"]
+    auc = ""
+    if scores["auc"] is not None:
+        auc = "; AUC {:.3f}, by chance {:.2f}-{:.2f}".format(scores["auc"], *scores["auc_band"])
     text = (
-        f"{decoder}: {result['n_trials']} trials ({result['n_left_out']} left out), "
+        f"{settings.decoder}: {result['n_trials']} trials ({result['n_left_out']} left out), "
         f"{len(trained.spec.channels)} channels\n"
         f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
-        f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}\n"
+        f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}{auc}\n"
+        f"{_gate(trained.info.get('gate'))}"
+        f"a hop is computed by {trained.step.computed_by}\n"
         f"model {out} ({digest[:12]})"
     )
     emit(result, text, json_path, quiet)
 
 
-def _pairs(values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    pairs = [tuple(pair.split("-")) for value in values for pair in value.split(",") if pair]
-    for pair in pairs:
-        if len(pair) != 2 or not all(pair):
-            raise ConfigError(f"--bipolar {'-'.join(pair)}: two electrodes with a hyphen between, such as C3-Cz")
-    return tuple((pair[0], pair[1]) for pair in pairs)
-
-
-def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for pair in (p for value in pairs for p in _split(value) if p):
-        marker, _, name = pair.partition("=")
-        if not marker or ("=" in pair and not name):
-            raise ConfigError(f"--labels {pair!r}: write MARKER=CLASS, such as T1=left")
-        labels[marker] = name or marker
-    return labels
-
-
-def _split(value: str) -> list[str]:
-    """At commas, where each part names a marker; a marker such as ``switch,3,0,2`` has commas of its own."""
-    parts = value.split(",")
-    return parts if len({"=" in part for part in parts if part}) == 1 else [value]
-
-
-def _positive(option: str, value: float) -> float:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{option} {value:g}: it must be above 0 s")
-    return value
+def _gate(gate: dict[str, Any] | None) -> str:
+    """What was chosen, on runs that had no part in the choice."""
+    if gate is None:
+        return ""
+    shown = "" if gate["is_shown"] else f"; too little rest to show {gate['wanted_per_min']:g}"
+    risk = "-" if gate["risk"] is None else f"{gate['risk']:.2f}"
+    return (
+        f"threshold {gate['threshold']:g} held for {gate['dwell_s']:g} s: {gate['n_false']} false commands in "
+        f"{gate['rest_min']:.1f} min of rest, at most {gate['upper95_per_min']:.2g} a minute (95 %){shown}; "
+        f"a command at {gate['coverage']:.2f} of the cues, {risk} of them wrong\n"
+    )

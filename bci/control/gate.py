@@ -5,7 +5,8 @@
     DISARMED --arm--> ARMED --high--> DWELL --dwelled (proposes a command)--> REFRACTORY --rested--> ARMED
     any armed state --bad--> RECOVERING --recovered--> ARMED;  --lost, disarm--> DISARMED;  --stop--> STOPPED
 
-Everything is a value and an argument: no clock, no randomness. Whatever is unknown, flagged or late gives no evidence.
+Everything is a value and an argument: no clock, no randomness. Whatever is unknown, flagged or late gives no evidence;
+what is flagged, or missing for too long, is trouble. With ``velocity`` set, ARMED steers and never dwells.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from bci.control.velocity import Velocity, VelocitySettings, follow, meant
 from bci.errors import ConfigError
 from bci.types import Command, Control, Health, Prediction
 
@@ -42,8 +44,8 @@ class GateEvent(StrEnum):
     STOP = "stop"  # the device host is stopped
     RESET = "reset"  # a person has reset the device host
     LOST = "lost"  # outage longer than lost_s, clock jump, or a set time without use
-    BAD = "bad"  # health is bad
-    STALE = "stale"  # a prediction that is flagged, too old, malformed, or missing for too long
+    BAD = "bad"  # health is bad, a prediction is flagged, or no usable one came for too long
+    STALE = "stale"  # a prediction that is too old or malformed
     HIGH = "high"  # a class that commands reached the threshold
     LOW = "low"  # the class in dwell fell below release, or another class won
     DWELLED = "dwelled"  # one class was held for dwell_s
@@ -64,6 +66,7 @@ _ROWS: Final[dict[GateMode, tuple[GateMode, ...]]] = {
 TRANSITIONS: Final[dict[tuple[GateMode, GateEvent], GateMode]] = {
     (mode, event): target for mode, row in _ROWS.items() for event, target in zip(GateEvent, row, strict=True)
 }
+_EVIDENCE_STAYS: Final = frozenset({GateEvent.HIGH, GateEvent.LOW, GateEvent.RESTED, GateEvent.RECOVERED})
 ARMED_MODES: Final = frozenset({GateMode.ARMED, GateMode.DWELL, GateMode.REFRACTORY, GateMode.RECOVERING})
 
 
@@ -80,6 +83,9 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
         A dwell begins, and a command is proposed, at ``p >= threshold``; the dwell ends at ``p < release``.
     dwell_s : float
         How long one class must be held, in stamps of the predictions.
+    evidence_s : float
+        Time constant of a leaky accumulation of the probabilities, which threshold and release then judge (the
+        exponential smoothing of Millan et al. 2004, IEEE Trans. Biomed. Eng. 51:1026); 0: each prediction by itself.
     refractory_s : float
         Shortest time between two proposals.
     max_age_s : float
@@ -95,6 +101,8 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
         Trouble, or a step of the clock, longer than this disarms.
     idle_disarm_s : float
         Disarms when nothing was commanded for so long.
+    velocity : VelocitySettings or None
+        Continuous control; below ``release`` it steers to a stand.
 
     Raises
     ------
@@ -107,6 +115,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float = 0.8
     release: float = 0.65
     dwell_s: float = 0.5
+    evidence_s: float = 0.0
     refractory_s: float = 1.0
     max_age_s: float = 0.5
     max_hole_s: float | None = None
@@ -114,6 +123,7 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
     resume_s: float = 2.0
     lost_s: float = 2.0
     idle_disarm_s: float = 600.0
+    velocity: VelocitySettings | None = None
 
     def __post_init__(self) -> None:
         if len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
@@ -124,12 +134,14 @@ class GateSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"gate {problem}")
         if not 0 < self.release <= self.threshold:
             raise ConfigError(f"gate release = {self.release:g}: must be above 0 and at most threshold")
-        for key in ("dwell_s", "refractory_s", "resume_s"):
+        for key in ("dwell_s", "evidence_s", "refractory_s", "resume_s"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ConfigError(f"gate {key} = {getattr(self, key):g}: must be 0 or more")
         for key in ("max_age_s", "ttl_ms", "lost_s", "idle_disarm_s"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"gate {key} = {getattr(self, key):g}: must be above 0")
+        if self.velocity is not None and (strange := set(self.velocity.directions) - set(self.classes)):
+            raise ConfigError(f"gate velocity {', '.join(strange)}: there are classes {', '.join(self.classes)}")
         if self.max_hole_s is not None and not self.max_hole_s > 0:
             raise ConfigError(f"gate max_hole_s = {self.max_hole_s:g}: must be above 0")
 
@@ -153,6 +165,8 @@ class GateState(msgspec.Struct, frozen=True, kw_only=True):
     seen_s: float = -math.inf  # now_s when it counted
     candidate: int = -1  # class in dwell
     dwell_since_s: float = 0.0  # stamp at which its dwell began
+    evidence: tuple[float, ...] = ()  # accumulated; empty: none yet
+    velocity: Velocity = (0.0, 0.0)
     commanded_s: float = -math.inf  # now_s of the last proposal
     active_s: float = -math.inf  # now_s of the last arming or proposal
 
@@ -192,21 +206,23 @@ def step(
     if is_bad:
         state = _move(state, GateEvent.BAD)
         return state, None, health.reasons or ("health is bad",)
+    problem = _unusable(settings, state, prediction) if prediction is not None else ""
+    if (prediction is None or problem) and now_s - state.seen_s > settings.hole_s:
+        return _move(state, GateEvent.BAD), None, (problem or "no prediction for too long",)
     if prediction is None:
-        if state.name in (GateMode.DWELL, GateMode.RECOVERING) and now_s - state.seen_s > settings.hole_s:
-            return _move(state, GateEvent.STALE), None, ("no prediction for too long",)
         return state, None, ()
-    if problem := _unusable(settings, state, prediction):
-        state = _move(replace(state, stamp_s=None), GateEvent.STALE)
-        return state, None, (problem,)
+    if problem:
+        event = GateEvent.BAD if prediction.flags else GateEvent.STALE
+        return _move(replace(state, stamp_s=None), event), None, (problem,)
     return _weigh(settings, state, prediction, now_s)
 
 
 def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now_s: float) -> Stepped:
     """Evidence of one usable prediction, health being good and the gate armed."""
-    hole = state.stamp_s is not None and prediction.stamp_s - state.stamp_s > settings.hole_s
-    state = replace(state, stamp_s=prediction.stamp_s, seen_s=now_s)
-    p = prediction.p
+    dt_s = 0.0 if state.stamp_s is None else prediction.stamp_s - state.stamp_s
+    hole = dt_s > settings.hole_s
+    p = _accumulated(settings, () if hole else state.evidence, prediction.p, dt_s)
+    state = replace(state, stamp_s=prediction.stamp_s, seen_s=now_s, evidence=p)
     best = max(range(len(p)), key=p.__getitem__)
     threshold, release = settings.threshold, settings.release
     commands = settings.classes[best] != settings.rest
@@ -221,6 +237,9 @@ def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now
         if not (has_rested and now_s - good_since_s >= settings.resume_s):
             return state, None, ()
         return _move(state, GateEvent.RECOVERED), None, ("recovered",)  # a dwell begins with the next hop
+    if settings.velocity is not None:
+        is_meant = commands and p[best] >= release
+        return _steer(settings, settings.velocity, state, prediction, p if is_meant else (), dt_s)
     if state.name is GateMode.REFRACTORY:
         if not is_rested:
             return state, None, ()
@@ -246,6 +265,35 @@ def _weigh(settings: GateSettings, state: GateState, prediction: Prediction, now
     return state, command, (f"{name} held for {settings.dwell_s:g} s",)
 
 
+def _accumulated(
+    settings: GateSettings, evidence: tuple[float, ...], p: tuple[float, ...], dt_s: float
+) -> tuple[float, ...]:
+    """Leaky evidence, which begins at chance."""
+    if not settings.evidence_s:
+        return p
+    keep = math.exp(-dt_s / settings.evidence_s)
+    before = evidence or (1 / len(p),) * len(p)
+    return tuple(keep * e + (1 - keep) * q for e, q in zip(before, p, strict=True))
+
+
+def _steer(
+    settings: GateSettings, how: VelocitySettings, state: GateState, prediction: Prediction, p: tuple[float, ...],
+    dt_s: float,
+) -> Stepped:  # fmt: skip
+    """The velocity of this hop, proposed as long as it moves; nothing is meant where ``p`` is empty."""
+    before, now_s = state.velocity, state.now_s or 0.0
+    velocity = follow(how, before, meant(how, settings.classes, p) if p else (0.0, 0.0), dt_s)
+    state = replace(state, velocity=velocity)
+    is_due = now_s - state.commanded_s >= how.interval_s or (velocity == (0.0, 0.0) != before)
+    if not is_due or velocity == before == (0.0, 0.0):
+        return state, None, ()
+    command = Command(
+        id=state.command_id + 1, name="velocity", value=math.hypot(*velocity), issued_s=now_s, ttl_ms=settings.ttl_ms,
+        arm_id=state.arm_id, hop=prediction.hop, velocity=velocity,
+    )  # fmt: skip
+    return replace(state, command_id=command.id, commanded_s=now_s, active_s=now_s), command, ()
+
+
 def control(
     settings: GateSettings, state: GateState, control: Control, health: Health
 ) -> tuple[GateState, tuple[str, ...]]:
@@ -259,7 +307,9 @@ def control(
         if problem := _arming_problem(state, health):
             return state, (problem,)
         state = _move(state, GateEvent.ARM)
-        return replace(state, arm_id=state.arm_id + 1, active_s=state.now_s, stamp_s=None), (f"armed{by}",)
+        now_s = state.now_s or 0.0
+        armed = replace(state, arm_id=state.arm_id + 1, active_s=now_s, seen_s=now_s, stamp_s=None)
+        return armed, (f"armed{by}",)
     if action == "disarm":
         return _move(state, GateEvent.DISARM), (control.value or f"disarmed{by}",)
     if action == "stopped":
@@ -293,11 +343,12 @@ def _arming_problem(state: GateState, health: Health) -> str:
 
 
 def _move(state: GateState, event: GateEvent) -> GateState:
-    """Apply the table; evidence never survives a change of state, nor trouble."""
+    """Apply the table; a dwell never survives a change of state, evidence neither trouble nor a command."""
     target = TRANSITIONS[state.name, event]
     if target is state.name and event not in (GateEvent.BAD, GateEvent.STALE):
         return state
-    return replace(state, name=target, candidate=-1, good_since_s=None, has_rested=False)
+    state = replace(state, name=target, candidate=-1, good_since_s=None, has_rested=False, velocity=(0.0, 0.0))
+    return state if event in _EVIDENCE_STAYS else replace(state, evidence=())
 
 
 def _lost(settings: GateSettings, state: GateState, previous_s: float | None, now_s: float) -> str:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from bci.types import Command, Receipt
+from bci.types import Acknowledged, Command, Receipt
 
 FUTURE_S: Final = 0.005  # one clock on one machine: what claims to be later than now is wrong
 
@@ -167,7 +167,7 @@ class Alive(msgspec.Struct, frozen=True, tag_field="kind", tag="alive"):
     """The host's loop runs; sent every 50 ms."""
 
 
-HostReport = Receipt | HostState | Alive
+HostReport = Receipt | Acknowledged | HostState | Alive
 Action = GoNeutral | Send | Receipt | HostState
 
 
@@ -183,6 +183,7 @@ class HostTable(msgspec.Struct, frozen=True, kw_only=True):
     held_since_s: float = 0.0
     neutral_s: float = -math.inf  # commands issued until then are void
     moved_s: float = -math.inf  # when the last command was let through
+    moving_until_s: float = math.inf  # when the velocity that was let through last must have been followed by another
 
 
 def receive(
@@ -203,7 +204,10 @@ def receive(
             table, actions = _watch(settings, table, now_s)
             if problem := _refusal(settings, table, message, now_s):
                 return _seen(table, message), (*actions, Receipt(message.id, False, problem))
-            return replace(_seen(table, message), moved_s=now_s), (*actions, Send(message))
+            until_s = table.moving_until_s
+            if message.velocity is not None:
+                until_s = message.issued_s + message.ttl_ms / 1000
+            return replace(_seen(table, message), moved_s=now_s, moving_until_s=until_s), (*actions, Send(message))
         case Arm():
             if problem := _arming_problem(settings, table, message, now_s):
                 return table, (HostState(table.name.value, table.reason, table.arm_id, refused=problem),)
@@ -211,7 +215,7 @@ def receive(
         case Disarm():
             return _move(table, HostEvent.DISARM, message.reason or "disarmed", now_s)
         case Neutral():
-            return replace(table, neutral_s=max(table.neutral_s, now_s)), (GoNeutral(message.reason or "neutral"),)
+            return _still(table, now_s), (GoNeutral(message.reason or "neutral"),)
         case Stop():
             return _move(table, HostEvent.STOP, message.reason or "stopped", now_s)
         case Reset():
@@ -225,7 +229,8 @@ def receive(
 def deadline_s(settings: HostSettings, table: HostTable) -> float:
     """The time at which a `Tick` must come if nothing else does; infinite when time alone changes nothing."""
     if table.name is HostMode.ARMED:
-        return table.heard_s + max(0.0, min(settings.heartbeat_timeout_s, settings.max_age_s - table.age_s))
+        late_s = table.heard_s + max(0.0, min(settings.heartbeat_timeout_s, settings.max_age_s - table.age_s))
+        return min(late_s, table.moving_until_s)
     if table.name is HostMode.HELD:
         return table.held_since_s + settings.lost_s
     return math.inf
@@ -240,6 +245,8 @@ def _watch(settings: HostSettings, table: HostTable, now_s: float) -> tuple[Host
             return _move(table, HostEvent.LOST, f"trouble for more than {settings.lost_s:g} s: {problem}", now_s)
         return _move(table, HostEvent.TROUBLE, problem, now_s)
     well, actions = _move(table, HostEvent.WELL, "well again", now_s)
+    if now_s >= table.moving_until_s:
+        return _still(well, now_s), (*actions, GoNeutral("no newer velocity in time"))
     if table.name is HostMode.HELD:  # as the gate does, but without trusting it to have seen the trouble
         well = replace(well, neutral_s=now_s + settings.resume_s)
     return well, actions
@@ -280,6 +287,11 @@ def _arming_problem(settings: HostSettings, table: HostTable, arm: Arm, now_s: f
     return _trouble(settings, table, now_s)
 
 
+def _still(table: HostTable, now_s: float) -> HostTable:
+    """Neutral without a change of state: what was issued before is void."""
+    return replace(table, neutral_s=max(table.neutral_s, now_s), moving_until_s=math.inf)
+
+
 def _seen(table: HostTable, command: Command) -> HostTable:
     return replace(table, command_id=max(table.command_id, command.id))
 
@@ -290,7 +302,8 @@ def _move(table: HostTable, event: HostEvent, reason: str, now_s: float) -> tupl
     if target is table.name and event is not HostEvent.STOP:
         return table, ()
     held_since_s = now_s if target is HostMode.HELD else table.held_since_s
-    neutral_s = table.neutral_s if target is HostMode.ARMED else max(table.neutral_s, now_s)
-    table = replace(table, name=target, reason=reason, held_since_s=held_since_s, neutral_s=neutral_s)
+    if target is not HostMode.ARMED:
+        table = _still(table, now_s)
+    table = replace(table, name=target, reason=reason, held_since_s=held_since_s)
     told = HostState(target.value, reason, table.arm_id)
     return table, (told,) if target is HostMode.ARMED else (GoNeutral(reason), told)

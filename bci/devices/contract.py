@@ -6,22 +6,65 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from bci.errors import ContractError, DeviceError
-from bci.ports import Device
+from bci.ports import Device, Means
 from bci.types import Command
 
-MAX_CALL_S = 0.5  # no call may hold the device host up for longer
+MAX_CALL_S = 0.3  # no call may hold the device host up for longer
 _COMMAND = Command(id=1, name="left", value=0.9, issued_s=0.0, ttl_ms=300.0, arm_id=1, hop=0)
+_VELOCITY = Command(3, "velocity", 0.5, 0.0, 300.0, 1, 9, velocity=(0.3, -0.4))
 Make = Callable[[], Device]
 
 
 def check_declares(make: Make) -> None:
-    """It names its URL and what neutral means before it is opened."""
+    """It names its URL, and what neutral, a stop and a loss of the host mean, before it is opened."""
     device = make()
     _must(isinstance(device.url, str) and ":" in device.url, device, "has no url")
-    _must(device.neutral_means in ("zero", "hold", "release"), device, "neutral_means must be zero, hold or release")
+    means = device.means
+    _must(isinstance(means, Means), device, "means must be bci.ports.Means(neutral, stop, loss)")
+    for what, word in zip(Means._fields, means, strict=True):
+        _must(word in ("zero", "hold", "release"), device, f"means.{what} must be zero, hold or release")
+    _must(isinstance(device.is_continuous, bool), device, "is_continuous must be True or False")
+
+
+def check_continuous_stops_by_itself(make: Make) -> None:
+    """A device that takes velocities declares that its receiver does not go on without the host."""
+    device = make()
+    _must(
+        not device.is_continuous or device.means.loss != "hold", device, "is continuous, and holds when the host dies"
+    )
+
+
+def check_velocities(make: Make) -> None:
+    """A device that takes velocities says which it sent. Another never gets one: the device host sees to that."""
+    device = make()
+    if not device.is_continuous:
+        return
+    device.open()
+    try:
+        one = device.send(_VELOCITY)
+        other = device.send(Command(4, "velocity", 0.5, 0.0, 300.0, 1, 10, velocity=(-0.3, 0.4)))
+        _must(isinstance(one, str) and bool(one), device, "send must return the velocity that was sent, as text")
+        _must(one != other, device, "send returned the same for two different velocities")
+    finally:
+        device.close()
+
+
+def check_check(make: Make) -> None:
+    """`check` works before `open`, while nothing is wrong, and after `close`; it returns ids of commands sent."""
+    device = make()
+    _call(device, "check before open", device.check)
+    device.open()
+    try:
+        device.send(_COMMAND)
+        ids = device.check()
+        _must(isinstance(ids, Sequence) and not isinstance(ids, str), device, "check must return a sequence of ids")
+        _must(set(ids) <= {_COMMAND.id}, device, f"check returned {list(ids)}; sent was {_COMMAND.id}")
+    finally:
+        device.close()
+    _call(device, "check after close", device.check)
 
 
 def check_says_what_was_sent(make: Make) -> None:
@@ -84,7 +127,12 @@ def check_is_quick(make: Make) -> None:
     device = make()
     device.open()
     try:
-        for name, call in (("send", lambda: device.send(_COMMAND)), ("neutral", lambda: device.neutral("quick"))):
+        calls = (
+            ("send", lambda: device.send(_COMMAND)),
+            ("check", device.check),
+            ("neutral", lambda: device.neutral("quick")),
+        )
+        for name, call in calls:
             started_s = time.monotonic()
             call()
             _must(time.monotonic() - started_s < MAX_CALL_S, device, f"{name} took longer than {MAX_CALL_S} s")
@@ -94,6 +142,9 @@ def check_is_quick(make: Make) -> None:
 
 CHECKS: tuple[Callable[[Make], None], ...] = (
     check_declares,
+    check_continuous_stops_by_itself,
+    check_velocities,
+    check_check,
     check_says_what_was_sent,
     check_neutral_at_any_time,
     check_closed_refuses,

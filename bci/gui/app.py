@@ -1,4 +1,4 @@
-"""Starts the window: ``python -m bci.gui``, as `bci run --window` and `bci view` do."""
+"""Starts the window: ``python -m bci.gui``, as `bci view` does."""
 
 from __future__ import annotations
 
@@ -38,13 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Show one session until the window is closed."""
     parser = argparse.ArgumentParser(prog="python -m bci.gui")
     parser.add_argument("--group", default="", help="session to show; the first one that is visible otherwise")
-    parser.add_argument("--pid", type=int, help="engine process that this window may control")
     parser.add_argument("--theme", choices=sorted(THEMES))
     asked = parser.parse_args(arguments)
     app = make_application()
     kept = settings()
     theme = THEMES.get(asked.theme or kept.value("theme", "dark"), DARK)
-    feed, link = Feed(asked.group), Link(asked.pid, f"window {os.getpid()}")
+    feed, link = Feed(asked.group), Link()
     window = Window(feed, link, theme, kept)
     app.installEventFilter(SpaceStops(link, app))
     signal.signal(signal.SIGINT, lambda *_: window.close())

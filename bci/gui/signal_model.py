@@ -145,7 +145,8 @@ class SignalModel:
             span = np.nanmax(data, axis=0) - np.nanmin(data, axis=0)
             top = (data == np.nanmax(data, axis=0)).mean(axis=0) + (data == np.nanmin(data, axis=0)).mean(axis=0)
         hz, power = self.spectrum(list(range(len(self.labels))), QUALITY_S)
-        near, broad = (np.abs(hz - mains_hz) < 1.5), (hz > 1) & (hz < min(45.0, 0.45 * self.sfreq_hz))
+        near = np.abs(hz - mains_hz) < 1.5
+        broad = (hz > 1) & (hz < min(45.0, 0.45 * self.sfreq_hz)) & ~near
         mains = power[near].sum(axis=0) if near.any() else np.zeros(len(self.labels))
         rest = np.maximum(power[broad].sum(axis=0), 1e-30)
         loud = np.median(rest)

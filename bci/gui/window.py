@@ -14,9 +14,9 @@ from bci.errors import one_line
 from bci.gui.feed import Feed
 from bci.gui.link import Link
 from bci.gui.panels.base import Panel, Shared
-from bci.gui.panels.commands import Commands
 from bci.gui.panels.decoder import Decoder
 from bci.gui.panels.latency import Latency
+from bci.gui.panels.log import Log
 from bci.gui.panels.quality import Quality
 from bci.gui.panels.scalp import Scalp
 from bci.gui.panels.signals import Signals
@@ -70,7 +70,7 @@ class Window(QtWidgets.QMainWindow):
         right, below = QtCore.Qt.RightDockWidgetArea, QtCore.Qt.BottomDockWidgetArea
         for kind, area in (
             (Decoder, right),
-            (Commands, right),
+            (Log, right),
             (Spectrum, below),
             (Latency, below),
             (Quality, below),
@@ -176,7 +176,6 @@ class Window(QtWidgets.QMainWindow):
             self.settings.setValue("geometry", self.saveGeometry())
             self.settings.setValue("arrangement", self.saveState(LAYOUT_VERSION))
         self.timer.stop()
-        self.link.close()
         self.feed.close()
         event.accept()
 
@@ -215,9 +214,8 @@ class StatusBar(QtWidgets.QWidget):
         """Show a line for a while."""
         self._said, self._said_until_s = text, time.monotonic() + seconds
 
-    def _answered(self, action: str, ok: bool, text: str) -> None:
-        if action == "stop" or not ok:
-            self.say(f"{action}: {text}")
+    def _answered(self, ok: bool, text: str) -> None:
+        self.say(f"emergency stop: {text}")
 
     def refresh(self) -> None:
         """The words of now."""
@@ -235,7 +233,9 @@ class StatusBar(QtWidgets.QWidget):
             words.get(gate, gate.upper() if gate in ("armed", "stopped") else gate),
             colours.get(gate, theme.soft),
         )
-        health = "unknown" if is_lost else state.health
+        health = (
+            "unknown" if is_lost else "ok" if state.health == "unknown" else state.health
+        )  # changes are what is said
         level = {"ok": theme.good, "warn": theme.warn, "bad": theme.bad}
         words = {"ok": "health good", "warn": "health: see why", "bad": "health BAD", "unknown": "health –"}
         self._pill(self.health, words.get(health, health), level.get(health, theme.soft))

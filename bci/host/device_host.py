@@ -26,13 +26,14 @@ from bci.control.host_table import (
 )
 from bci.errors import DeviceError, one_line
 from bci.host.channel import Channel, ChannelClosed, ChannelFull, spawn_child
-from bci.types import Command, Receipt
+from bci.types import Acknowledged, Command, Receipt
 
 MODULE = "bci.host.device_host_main"
 OPENER = "bci.devices:open_device"
 SILENT_S = 0.5  # a host that says nothing for so long is dead; it says something every 50 ms
 START_S = 20.0
 RETRY_S = 1.0
+Report = Receipt | Acknowledged | HostState
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class DeviceHost:
         self._child: subprocess.Popen[bytes] | None = None
         self._state = HostState("dead", "not started")
         self._heard_s: float | None = None
-        self._reports: deque[Receipt | HostState] = deque()
+        self._reports: deque[Report] = deque()
         self._restarting: threading.Thread | None = None
         self._is_closing = threading.Event()
 
@@ -143,7 +144,7 @@ class DeviceHost:
         """Propose a command; the receipt comes by `poll`."""
         self._tell(command)
 
-    def poll(self, now_s: float) -> list[Receipt | HostState]:
+    def poll(self, now_s: float) -> list[Report]:
         """All that the host has said since the last call, in order; once ``dead`` when it has gone or says nothing."""
         if (link := self._link) is not None:
             try:
@@ -166,7 +167,7 @@ class DeviceHost:
             self._reports.popleft()
         return reports
 
-    def close(self) -> list[Receipt | HostState]:
+    def close(self) -> list[Report]:
         """Neutral first, then end the process; waits at most a few seconds. Returns what it said last."""
         self._is_closing.set()
         if self._restarting is not None:
@@ -197,7 +198,7 @@ class DeviceHost:
             except ChannelFull:
                 self._die("it does not read")
 
-    def _note(self, report: Receipt | HostState) -> None:
+    def _note(self, report: Report) -> None:
         if isinstance(report, HostState):
             self._state = report
         self._reports.append(report)

@@ -10,6 +10,9 @@ import contextlib
 import select
 import signal
 import sys
+import threading
+from collections import deque
+from collections.abc import Callable
 from importlib import import_module
 
 import msgspec
@@ -23,6 +26,7 @@ from bci.control.host_table import (
     GoNeutral,
     HostMessage,
     HostMode,
+    HostReport,
     HostSettings,
     HostState,
     HostTable,
@@ -37,10 +41,11 @@ from bci.host.channel import Channel, ChannelClosed, ChannelFull, connect_to_par
 from bci.host.clock import now_s
 from bci.host.control_socket import ControlServer, Message
 from bci.ports import Device
-from bci.types import Command, Receipt
+from bci.types import Acknowledged, Command, Receipt
 
 ALIVE_S = 0.05
 MEND_S = 0.5
+SLOW_S = 0.3  # a call that takes longer held up everything else: the device has failed
 
 
 class Host:
@@ -53,7 +58,10 @@ class Host:
         self.table = table
         self.troubles: dict[str, str] = {}  # url -> what the device did not do; until it could be opened again
         self._not_neutral: list[str] = []  # urls of which the last neutral failed
-        self._mend_s = 0.0  # when to try the devices in trouble again
+        self._check_s = 0.0  # when to look after the devices again
+        self._mend_s: dict[str, float] = {}  # url -> when to try to open it again
+        self._menders: dict[str, threading.Thread] = {}  # url -> who opens it now: that may wait, a stop may not
+        self._mended: deque[tuple[Device, Exception | None]] = deque()
 
     @property
     def trouble(self) -> str:
@@ -76,37 +84,47 @@ class Host:
                     self.tell(msgspec.structs.replace(action, trouble=self.trouble))
                 case Receipt():
                     self.tell(action)
-        if self.troubles and self.table.name in (HostMode.ARMED, HostMode.HELD):
-            self.take(Failed(self.trouble))
+        self._disarm_for_trouble()
 
     def neutral(self, reason: str) -> None:
         """Every device; one that fails does not keep the others waiting, and is tried again by `tick`."""
         self._not_neutral = []
         for device in self.devices:
-            try:
-                device.neutral(reason)
-            except Exception as error:
+            is_here = device.url not in self._menders  # else it goes neutral when it is open
+            if is_here:
+                self._try(device, lambda device=device: device.neutral(reason))
+            if not is_here or device.url in self.troubles:  # who has failed is not known to be neutral
                 self._not_neutral.append(device.url)
-                self._blame(device, error)
 
     def tick(self) -> None:
-        """Time has passed: watch the engine, and open devices in trouble again."""
+        """Time has passed: watch the engine and the devices, and open those in trouble again."""
         self.take(Tick())
-        if not self.troubles or now_s() < self._mend_s:
+        if now_s() < self._check_s:
             return
+        self._check_s = now_s() + ALIVE_S
         before = self.trouble
-        for device in [d for d in self.devices if d.url in self.troubles]:
-            try:
-                device.close()
-                device.open()
-                device.neutral("opened again")
-                del self.troubles[device.url]
-            except Exception as error:
-                self._blame(device, error)
+        for device in self.devices:
+            if device.url not in self.troubles:
+                self._try(device, lambda device=device: self._check(device))
+            elif device.url not in self._menders and now_s() >= self._mend_s[device.url]:
+                thread = threading.Thread(target=self._mend, args=(device,), name="mend", daemon=True)
+                self._menders[device.url] = thread
+                thread.start()
+        while self._mended:
+            self._take_back(*self._mended.popleft())
         if self.trouble != before:
+            self._disarm_for_trouble()
             self._report()
 
-    def tell(self, report: Receipt | HostState | Alive) -> None:
+    def close(self) -> None:
+        """Close every device, whatever it says: neutral was said, nothing more can be done for it."""
+        for device in self.devices:
+            if mender := self._menders.get(device.url):
+                mender.join(1.0)
+            with contextlib.suppress(Exception):
+                device.close()
+
+    def tell(self, report: HostReport) -> None:
         """To the engine. One that does not read is found out by its heartbeat, one that has gone by the loop."""
         with contextlib.suppress(ChannelFull, ChannelClosed):
             self.channel.send(report)
@@ -120,20 +138,59 @@ class Host:
         return {"ok": not self._not_neutral, "devices": urls, "error": self.trouble}
 
     def _send(self, command: Command) -> None:
+        devices = [d for d in self.devices if command.velocity is None or d.is_continuous]
+        if not devices:
+            self.tell(Receipt(command.id, False, "no device takes velocities"))
+            return
         sent: list[str] = []
-        for device in self.devices:
-            try:
-                sent.append(device.send(command))
-            except Exception as error:
-                self._blame(device, error)
+        for device in devices:
+            self._try(device, lambda device=device: sent.append(device.send(command)))
         self.tell(Receipt(command.id, not self.troubles, self.trouble, tuple(sent), now_s()))
+
+    def _check(self, device: Device) -> None:
+        for command_id in device.check():
+            self.tell(Acknowledged(command_id, device.url, now_s()))
+
+    def _try(self, device: Device, call: Callable[[], object]) -> bool:
+        """Call a device; False, and it is in trouble, where it failed or waited."""
+        began_s = now_s()
+        try:
+            call()
+            if (took_s := now_s() - began_s) > SLOW_S:
+                raise DeviceError(f"device {device.url} held up the device host for {took_s:.2f} s; it must not wait")
+        except Exception as error:
+            self._blame(device, error)
+            return False
+        return True
+
+    def _mend(self, device: Device) -> None:
+        """In a thread of its own."""
+        try:
+            device.close()
+            device.open()
+        except Exception as error:
+            self._mended.append((device, error))
+        else:
+            self._mended.append((device, None))
+
+    def _take_back(self, device: Device, error: Exception | None) -> None:
+        """It was opened, or not; neutral is the first that it hears."""
+        del self._menders[device.url]
+        if error is not None:
+            self._blame(device, error)
+        elif self._try(device, lambda: device.neutral("opened again")):
+            del self.troubles[device.url]
+
+    def _disarm_for_trouble(self) -> None:
+        if self.troubles and self.table.name in (HostMode.ARMED, HostMode.HELD):
+            self.take(Failed(self.trouble))
 
     def _report(self, refused: str = "") -> None:
         self.tell(HostState(self.table.name.value, self.table.reason, self.table.arm_id, refused, self.trouble))
 
     def _blame(self, device: Device, error: Exception) -> None:
         self.troubles[device.url] = _line(device.url, error)
-        self._mend_s = now_s() + MEND_S
+        self._mend_s[device.url] = now_s() + MEND_S
 
 
 def run(host: Host, server: ControlServer) -> None:
@@ -148,6 +205,8 @@ def run(host: Host, server: ControlServer) -> None:
             if writing:
                 host.channel.flush()
             for message in host.channel.receive():
+                if isinstance(message, Command):
+                    server.serve()  # however many wait in the channel
                 host.take(message)
         except ChannelClosed:
             host.take(Close("the engine has gone"))
@@ -182,9 +241,7 @@ def main() -> None:
             host.neutral("the device host ends")
         if server is not None:
             server.close()
-        for device in host.devices:
-            with contextlib.suppress(Exception):  # neutral was said; nothing more can be done for it
-                device.close()
+        host.close()
         with contextlib.suppress(ChannelClosed):
             channel.flush_all(0.5)
         channel.close()

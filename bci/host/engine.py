@@ -20,12 +20,14 @@ from bci.errors import RolandicError, SourceError
 from bci.host.books import Books, Counts, Stopwatch
 from bci.host.device_host import DeviceHost
 from bci.host.inbox import Inbox
+from bci.host.lease import Lease
 from bci.ports import END_MARKER, Ended, Offset, Pulled, Recorder, Resumed, Silent, Source, SourceEvent
 from bci.preflight import Finding, FirstLook
 from bci.scoring import Scorer
 from bci.session import HopModel, Session, check_swap
 from bci.signal.gaps import GapDetector
 from bci.types import (
+    Acknowledged,
     Chunk,
     ClockOffset,
     Command,
@@ -109,6 +111,7 @@ class Engine:
         self.books = Books(recorder, [s.spec for s in self.sources], session.pipeline.classes, metadata)
         self.error: Exception | None = None
         self.ended_because = ""
+        self.lease = Lease()
         self._wants_arm = arm
         self._is_stopping = self._is_broken = False
         self._waiting: deque[Any] = deque()  # taken from the inbox, not yet handled
@@ -116,8 +119,6 @@ class Engine:
         self._newest_s = float("-inf")  # stamp of the newest sample that was decided on
         self._device_trouble = self._recorder_trouble = ""
         self._arm_id = 0
-        self._armed_by = ""
-        self.absent: Callable[[str, float], str] = lambda by, now_s: ""  # why who armed cannot be trusted to watch
         self._detectors = list(detectors)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -269,7 +270,6 @@ class Engine:
             return
         if isinstance(event, Control) and event.action in ("arm", "disarm", "stopped", "reset"):
             self._wants_arm = False  # what people and the device host say later outweighs --arm at the start
-            self._armed_by = event.by if event.action == "arm" else ""
         self.books.event(event)
         for output in self.session.receive(event):
             self._carry_out(output)
@@ -300,9 +300,11 @@ class Engine:
         """What a change of the gate, of health or of the segment means for the devices and the counts."""
         if isinstance(output, GateChange):
             if output.state in ("disarmed", "stopped"):
-                self.devices.disarm()
+                self.devices.disarm("; ".join(output.reasons))
             elif output.arm_id != self._arm_id:
                 self.devices.arm(output.arm_id)
+            elif output.state == "recovering":  # a flag is trouble too, and no health says so
+                self.devices.neutral("; ".join(output.reasons))
             self._arm_id = output.arm_id
         elif isinstance(output, Health):
             if output.level == "bad":
@@ -326,6 +328,8 @@ class Engine:
             if isinstance(message, Receipt):
                 self.books.commands.append(message)
                 self.scorer.receipt(message)
+            elif isinstance(message, Acknowledged):
+                self.books.commands.append(message)
             else:
                 self._device_host_changed(message)
         if (trouble := self.devices.trouble) != self._device_trouble:
@@ -336,10 +340,10 @@ class Engine:
             self._trouble("recorder", "bad" if trouble else "ok", trouble)
         if trouble:
             self.recorder.restart()  # only if it has died, and at most once a second; the queue is kept
-        if self._armed_by and self.session.gate.is_armed and (why := self.absent(self._armed_by, now_s)):
-            self._issue(Control("disarm", value=why, by="engine"))
         if now_s - self._last_tick_s >= TICK_S:
             self._last_tick_s = now_s
+            if self.lease.is_lost(now_s):
+                self._issue(Control("disarm", value="the window that armed it is not heard any more", by="engine"))
             if now_s - self.stopwatch.gated_s >= 2 * TICK_S:
                 self._issue(Now(now_s))  # the gate must notice silence too
             self.devices.heartbeat(self.session.n_hops - 1, now_s - self._newest_s, now_s)
@@ -405,6 +409,8 @@ class Engine:
             if isinstance(report, Receipt):
                 self.books.commands.append(report)
                 self.scorer.receipt(report)
+            elif isinstance(report, Acknowledged):
+                self.books.commands.append(report)
             else:
                 self.books.health.append(report)
         self._issue(Control("end", value=self.ended_because, by="engine"))  # replay knows by it that nothing is cut

@@ -80,7 +80,7 @@ class Shared:
             return
         with contextlib.suppress(RuntimeError, ValueError):  # a viewer is never worth a session
             if stream not in self._strings:
-                outlet.push_chunk(np.ascontiguousarray(samples), [float(s) for s in stamps_s])
+                outlet.push_chunk(np.ascontiguousarray(samples), [float(s) for s in stamps_s])  # type: ignore[arg-type]
                 return
             for row, stamp_s in zip(samples, stamps_s, strict=True):
                 if not any(kind in row[0] for kind in _NOT_SHARED):

@@ -10,13 +10,16 @@ import numpy as np
 from bci.config import channel_index
 from bci.control.gate import GateSettings
 from bci.errors import ConfigError
+from bci.offline.score import Rows, score
 from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
 from bci.pipeline import Pipeline
 from bci.scoring import Scorer
 from bci.session import Session
-from bci.types import Recording
-from calibration import stats
+from bci.types import Prediction, Recording
+from calibration.trials import Cue, decision_hop
 from decoders.checkpoint import Model
+
+CURVE_STEP_S = 0.25
 
 
 def evaluate(
@@ -47,9 +50,12 @@ def evaluate(
     Returns
     -------
     dict
-        ``per_subject[{subject, n_trials, accuracy}]``, their ``mean`` and its ``ci95`` (None below two people), then
-        over all trials ``accuracy, chance, chance_band, kappa, auc, itr_bits_per_min, n_trials, n_abstained``, and
-        ``trials[{subject, run, index, label, p}]``. An abstention (``p`` is None) counts as wrong.
+        ``per_subject[{subject, n_trials, accuracy, ci95, chance_band, n_abstained, ece}]``, their ``mean``, its
+        ``ci95`` (None below two people), ``spread`` (deviation) and ``worst_decile``; then over all trials
+        ``accuracy, chance, chance_band, kappa, balanced_accuracy, precision, recall, f1, confusion, auc,
+        itr_bits_per_min, n_trials, n_abstained``; ``ece`` before and after the temperature; ``curve[{time_s, mean}]``
+        by time from the cue; and ``trials[{subject, run, index, label, p}]``. An abstention (``p`` is None) counts as
+        wrong.
 
     Raises
     ------
@@ -61,7 +67,8 @@ def evaluate(
     labels = dict(model.info.get("labels", {})) | {c: c for c in model.spec.classes}
     decide_at_s = float(model.info.get("decide_at_s", 3.5))
     classes = tuple(model.spec.classes)
-    rows: list[dict[str, Any]] = []
+    rows: Rows = []
+    right_at: dict[float, list[float]] = {}
     for recording in recordings:
         source = primary_stream(recording, stream)
         spec = with_unit(source.spec, unit)
@@ -69,9 +76,16 @@ def evaluate(
         index = channel_index(spec, "--trigger", trigger)
         session = Session(spec, {model.hash: pipeline}, model.hash, GateSettings(classes=classes), trigger=index)
         scorer = Scorer.of(model, spec.sfreq_hz)
+        said: list[tuple[int, str]] = []
         for output in play(session, source, recording):
             scorer.receive(output)
+            if isinstance(output, Prediction) and output.marker < 0:
+                trusted = "" if output.flags else classes[int(np.argmax(output.p))]
+                said.append((output.sample_index, trusted))
         scorer.finish()
+        if not pipeline.is_epoch_model:
+            cued = [(trial.sample_index, trial.label) for trial in scorer.trials]
+            _add_right(right_at, cued, said, decide_at_s, spec.sfreq_hz)
         if not scorer.trials:
             found = sorted({label for m in recording.markers for label in m.marker_labels})
             raise ConfigError(
@@ -83,37 +97,26 @@ def evaluate(
             {"subject": subject, "run": run, "index": t.index, "label": t.label, "p": list(t.p) or None}
             for t in scorer.trials
         ]
-    return {"classes": list(classes), **score(rows, classes, decide_at_s, seed=seed), "trials": rows}
-
-
-def score(rows: list[dict[str, Any]], classes: tuple[str, ...], decide_at_s: float, *, seed: int) -> dict[str, Any]:
-    """Everything that `evaluate` says about its trials."""
-    cued = np.array([classes.index(r["label"]) for r in rows])
-    said = np.array([int(np.argmax(r["p"])) if r["p"] else -1 for r in rows])
-    subjects = np.array([r["subject"] for r in rows])
-    per_subject = [
-        {
-            "subject": str(s),
-            "n_trials": int((subjects == s).sum()),
-            "accuracy": stats.accuracy(cued[subjects == s], said[subjects == s]),
-        }
-        for s in np.unique(subjects)
-    ]
-    accuracies = [s["accuracy"] for s in per_subject]
-    chance = stats.chance_level(cued.tolist())
-    accuracy = stats.accuracy(cued, said)
-    decided = said >= 0
-    scores = np.array([r["p"][1] if r["p"] else 0.5 for r in rows])
+    temperature = float(np.asarray(model.params["temperature"]).reshape(-1)[0])
     return {
-        "per_subject": per_subject,
-        "mean": float(np.mean(accuracies)),
-        "ci95": list(stats.bootstrap_ci(accuracies, seed=seed)) if len(accuracies) > 1 else None,
-        "accuracy": accuracy,
-        "chance": chance,
-        "chance_band": list(stats.chance_band(len(rows), chance)),
-        "kappa": stats.kappa(cued, said),
-        "auc": stats.auc(cued[decided] == 1, scores[decided]) if len(classes) == 2 else None,
-        "itr_bits_per_min": stats.itr_bits_per_min(accuracy, len(classes), decide_at_s, chance),
-        "n_trials": len(rows),
-        "n_abstained": int((~decided).sum()),
+        "classes": list(classes),
+        **score(rows, classes, decide_at_s, seed=seed, temperature=temperature),
+        "curve": [{"time_s": t, "mean": float(np.mean(right))} for t, right in sorted(right_at.items())],
+        "trials": rows,
     }
+
+
+def _add_right(
+    right_at: dict[float, list[float]],
+    cued: Sequence[tuple[int, str]],
+    said: Sequence[tuple[int, str]],
+    decide_at_s: float,
+    sfreq_hz: float,
+) -> None:
+    """For the curve: whether the newest trusted answer was right, so and so long after each cue."""
+    sample_index = np.array([at for at, _ in said], int)
+    for time_s in np.arange(CURVE_STEP_S, decide_at_s + 1e-9, CURVE_STEP_S).round(3).tolist():
+        for at, label in cued:
+            k = decision_hop(sample_index, Cue(label, at), time_s, sfreq_hz) if len(said) else None
+            if k is not None and said[k][1]:
+                right_at.setdefault(time_s, []).append(float(said[k][1] == label))

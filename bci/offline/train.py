@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -16,19 +17,23 @@ from numpy.typing import NDArray
 from bci.config import channel_index
 from bci.control.gate import GateSettings
 from bci.errors import ConfigError, ModelError
+from bci.offline.card import card
+from bci.offline.gate_choice import choose_gate
 from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
+from bci.offline.work import WorkFolder
 from bci.session import Session
 from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.montage import Reference
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
-from bci.types import Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
+from bci.types import BRAIN, Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
 from calibration.fit import calibrate
-from calibration.trials import Cue, HopRun, collect_epochs, cut_trials
+from calibration.trials import Cue, HopRun, Trials, collect_epochs, cut_trials
 from decoders import load_class
-from decoders.checkpoint import save_model
-from decoders.spec import DecoderError, DecoderSpec, Fitted, Request
+from decoders.checkpoint import load_model, save_model
+from decoders.onnx_step import Exported, export_fitted
+from decoders.spec import DecoderError, DecoderSpec, FitError, Fitted, Request
+from decoders.training.plan import Plan
 
-BRAIN = ("EEG", "MAG", "GRAD", "MEG")
 _UNTRUSTED = Flag.PRIMING | Flag.FILLED | Flag.NONFINITE
 
 
@@ -38,7 +43,10 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     ``labels`` maps markers to classes, in the order of the classes. ``channels`` are labels, all of EEG or MEG where
     None; ``bad_channels`` among them are rebuilt from the others, in training and ever after. ``clip`` limits the
     filtered signal to plus and minus so much, in the model's unit, against artefacts. ``decide_at_s`` counts from the
-    cue to the end of the window; ``sfreq_hz`` is the decoder's rate, the stream's own where None.
+    cue to the end of the window; ``bands_hz`` is a filter bank instead of ``bandpass_hz``; ``sfreq_hz`` is the rate of
+    the decoder, the stream's own where None. ``recentre`` "riemann" lets the alignment follow the signal live, a step
+    every ``window_s``; ``mirror`` makes use of two classes being left and right. ``plan`` is how to train a network,
+    ``init`` the folder of a model whose weights it begins with.
     """
 
     labels: dict[str, str]
@@ -50,17 +58,23 @@ class TrainSettings(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference = "none"
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float | None, float | None] | None = (8.0, 30.0)
+    bands_hz: tuple[tuple[float, float], ...] = ()
     notch_hz: float | None = None
     notch_harmonics: int = 1
     clip: float | None = None
     bad_channels: tuple[str, ...] = ()
     sfreq_hz: float | None = None
     window_s: float = 3.0
+    recentre: Literal["none", "riemann"] = "none"
+    mirror: bool = False
     epoch_s: tuple[float, float] = (0.0, 0.8)
     filter_order: int = 4
     hop_s: float = 0.1
     decide_at_s: float = 3.5
     seed: int = 0
+    false_commands_per_min: float | None = None
+    plan: Plan | None = None
+    init: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,12 +85,14 @@ class Trained:
     fitted: Fitted
     preprocessing: PreprocessingSpec
     info: dict[str, Any]
+    step: Exported
 
     def save(self, folder: str) -> str:
         """Write the model folder and return its hash; ModelError where it cannot be written."""
         try:
             pre = msgspec.to_builtins(self.preprocessing)
-            return save_model(folder, self.spec, self.fitted, pre, self.info, card(self))
+            said = card(self.spec, self.preprocessing, self.info)
+            return save_model(folder, self.spec, self.fitted, pre, self.info, said, (self.step.onnx,))
         except DecoderError as error:
             raise ModelError(str(error)) from None
 
@@ -86,6 +102,7 @@ def train(
     settings: TrainSettings,
     *,
     each: Callable[[list[Any]], Iterable[Any]] = iter,
+    work: WorkFolder | None = None,
 ) -> Trained:
     """Cut cued trials out of the recordings, and fit and calibrate a decoder on them.
 
@@ -96,6 +113,8 @@ def train(
     settings : TrainSettings
     each : callable
         Wraps the list of fits, for a progress bar.
+    work : WorkFolder or None
+        Where a network's training keeps what it has done.
 
     Raises
     ------
@@ -106,32 +125,18 @@ def train(
     """
     if not recordings:
         raise ConfigError("no recordings to train on; name at least one file")
-    _check_labels(recordings, settings)
-    first = with_unit(primary_stream(recordings[0], settings.stream).spec, settings.unit)
-    preprocessing = _preprocessing(first, settings)
-    classes = tuple(dict.fromkeys(settings.labels.values()))
-    request = Request(
-        channels=Preprocessing(preprocessing, first).labels,
-        sfreq_hz=preprocessing.sfreq_hz,
-        hop=preprocessing.hop,
-        classes=classes,
-        unit=preprocessing.unit,
-        window_s=settings.window_s,
-        epoch_s=settings.epoch_s,
-    )
+    check_labels(recordings, settings)
+    design = Design.of(recordings[0], settings)
+    classes, spec = design.spec.classes, design.spec
+    runs = [preprocess(recording, design.preprocessing, settings, spec) for recording in recordings]
     try:
-        spec = load_class(settings.decoder).design(request)
+        plan = training_plan(settings, spec)
+        trials = design.cut(runs)
+        journals = work.open(_fingerprint(recordings, settings, plan, spec)).journal if work is not None else None
+        calibrated = calibrate(spec, trials, seed=settings.seed, plan=plan, each=each, journals=journals)
+        gate = _gate(spec, calibrated.fitted, trials, runs, settings)
     except DecoderError as error:
-        raise ConfigError(str(error)) from None
-    runs = [preprocess(recording, preprocessing, settings, spec) for recording in recordings]
-    try:
-        if spec.epoch is not None:
-            trials = collect_epochs(runs, classes)
-        else:
-            trials = cut_trials(runs, classes, spec.n_priming_hops, settings.decide_at_s)
-        calibrated = calibrate(spec, trials, seed=settings.seed, each=each)
-    except DecoderError as error:
-        raise ModelError(f"cannot train on {', '.join(r.path for r in recordings)}: {error}") from None
+        raise ModelError(f"cannot train on {_named(recordings)}: {error}") from None
     info = {
         "labels": settings.labels,
         "decide_at_s": settings.decide_at_s if spec.epoch is None else settings.epoch_s[1],
@@ -140,6 +145,7 @@ def train(
         "n_trials": {c: int((trials.y == i).sum()) for i, c in enumerate(classes)},
         "n_left_out": trials.n_left_out,
         "scores": calibrated.scores,
+        **gate,
         "trained_on": [
             {
                 "file": r.path.replace("\\", "/").rsplit("/", 1)[-1],
@@ -152,10 +158,92 @@ def train(
         "versions": {"python": platform.python_version()}
         | {n: version(n) for n in ("rolandic", "numpy", "scipy", "scikit-learn", "pyriemann", "torch")},
     }
-    return Trained(spec, calibrated.fitted, preprocessing, info)
+    return Trained(spec, calibrated.fitted, design.preprocessing, info, export_fitted(spec, calibrated.fitted))
 
 
-def _check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:
+def _gate(
+    spec: DecoderSpec, fitted: Fitted, trials: Trials, runs: Sequence[HopRun], settings: TrainSettings
+) -> dict[str, Any]:
+    """Threshold and dwell for the wanted rate of false commands, where one is wanted."""
+    if settings.false_commands_per_min is None:
+        return {}
+    wanted, trial_s = settings.false_commands_per_min, settings.decide_at_s
+    return {"gate": choose_gate(spec, fitted, trials, runs, wanted_per_min=wanted, trial_s=trial_s, seed=settings.seed)}
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What settings come to on a stream: the preprocessing, the decoder, and where trials are cut."""
+
+    settings: TrainSettings
+    preprocessing: PreprocessingSpec
+    spec: DecoderSpec
+
+    @classmethod
+    def of(cls, recording: Recording, settings: TrainSettings) -> Design:
+        """For recordings like this one; ConfigError where the decoder cannot serve it."""
+        stream = with_unit(primary_stream(recording, settings.stream).spec, settings.unit)
+        preprocessing = _preprocessing(stream, settings)
+        request = Request(
+            channels=Preprocessing(preprocessing, stream).labels,
+            sfreq_hz=preprocessing.sfreq_hz,
+            hop=preprocessing.hop,
+            classes=tuple(dict.fromkeys(settings.labels.values())),
+            n_bands=len(preprocessing.bands_hz) or 1,
+            unit=preprocessing.unit,
+            window_s=settings.window_s,
+            epoch_s=settings.epoch_s,
+            recentre_hops=round(settings.window_s / settings.hop_s) if settings.recentre == "riemann" else 0,
+            options={"mirror": 1.0} if settings.mirror else {},
+        )
+        try:
+            spec = load_class(settings.decoder).design(request)
+        except DecoderError as error:
+            raise ConfigError(str(error)) from None
+        if spec.recentre_hops != request.recentre_hops or spec.options.get("mirror", 0.0) != float(settings.mirror):
+            raise ConfigError(
+                f"decoder {settings.decoder!r} takes neither --recentre nor --mirror; "
+                "riemann_fb, csp and the networks do"
+            )
+        return cls(settings, preprocessing, spec)
+
+    def cut(self, runs: Sequence[HopRun], decide_at_s: float | None = None) -> Trials:
+        """Trials of these runs; FitError where there is none."""
+        if self.spec.epoch is not None:
+            return collect_epochs(runs, self.spec.classes)
+        at_s = self.settings.decide_at_s if decide_at_s is None else decide_at_s
+        return cut_trials(runs, self.spec.classes, self.spec.n_priming_hops, at_s)
+
+
+def training_plan(settings: TrainSettings, spec: DecoderSpec) -> Plan | None:
+    """How to train, with the weights that it begins with; FitError where they are of another kind of model."""
+    if not settings.init:
+        return settings.plan
+    other = load_model(settings.init)
+    if (other.spec.name, other.spec.channels) != (spec.name, spec.channels) or spec.backend != "torch":
+        raise FitError(
+            f"--init {settings.init}: a {other.spec.name} of {len(other.spec.channels)} channels "
+            f"({', '.join(other.spec.channels[:8])}); it must be a network of the same kind and channels, in this order"
+        )
+    network: Any = other.decoder
+    weights = {name: value.numpy() for name, value in network.state_dict().items()}
+    return msgspec.structs.replace(settings.plan or Plan(), init=weights)
+
+
+def _fingerprint(recordings: Sequence[Recording], settings: TrainSettings, plan: Any, spec: DecoderSpec) -> str:
+    """One hash of all that decides the result."""
+    parts = [settings, plan, spec, [(r.path, r.sha256) for r in recordings], version("torch"), version("numpy")]
+    encoded = msgspec.json.encode(parts, enc_hook=lambda array: hashlib.sha256(array.tobytes()).hexdigest())
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def _named(recordings: Sequence[Recording]) -> str:
+    shown = ", ".join(r.path for r in recordings[:6])
+    return shown if len(recordings) <= 6 else f"{shown} and {len(recordings) - 6} more"
+
+
+def check_labels(recordings: Sequence[Recording], settings: TrainSettings) -> None:
+    """Refuse fewer than two classes, and recordings without such markers, before any work is done."""
     if len(set(settings.labels.values())) < 2:
         named = ", ".join(set(settings.labels.values())) or "no class"
         raise ConfigError(f"--labels names {named}; at least 2 classes are needed, such as T1=left T2=right")
@@ -187,7 +275,8 @@ def _preprocessing(stream: StreamSpec, settings: TrainSettings) -> Preprocessing
         unit="T" if magnetic else "uV",
         reference="bipolar" if settings.bipolar_pairs else settings.reference,
         bipolar_pairs=settings.bipolar_pairs,
-        bandpass_hz=settings.bandpass_hz,
+        bandpass_hz=None if settings.bands_hz else settings.bandpass_hz,
+        bands_hz=settings.bands_hz,
         notch_hz=settings.notch_hz,
         notch_harmonics=settings.notch_harmonics,
         filter_order=settings.filter_order,
@@ -286,33 +375,3 @@ class _Keep:
         data, flags = cut
         self.epochs.append(None if flags & _UNTRUSTED else data)
         return np.full(2, 0.5), flags, 0.0
-
-
-def card(trained: Trained) -> str:
-    """The model card: what it is, what it was trained on, how it did, and what that does not show."""
-    spec, info, pre = trained.spec, trained.info, trained.preprocessing
-    scores = info["scores"]
-    low, high = scores["chance_band"]
-    files = "\n".join(
-        f"- {f['file']} (subject {f['subject']}, run {f['run']}, SHA-256 {f['sha256'][:16]}…)"
-        for f in info["trained_on"]
-    )
-    band = "–".join("" if edge is None else f"{edge:g}" for edge in pre.bandpass_hz) if pre.bandpass_hz else "all"
-    return f"""# {spec.name}: {" / ".join(spec.classes)}
-
-| | |
-|---|---|
-| decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
-| input | {len(spec.channels)} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
-| trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
-| held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
-| chance | {scores["chance"]:.2f}, 95 % band {low:.2f}–{high:.2f} |
-| temperature | {scores["temperature"]:.3g} |
-| seed | {info["seed"]} |
-
-Trained on:
-{files}
-
-Limits: the score is of the training recordings' own held-out parts, of these people and this montage. It says nothing
-about other people, other amplifiers or another day. Not a medical device.
-"""

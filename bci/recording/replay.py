@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bci.errors import RecordingError
 from bci.session import Session, advance
 from bci.types import (
+    Acknowledged,
     Chunk,
     ChunkRef,
     ClockOffset,
@@ -95,7 +96,7 @@ def read_session(recording: Recording, metadata: str) -> RecordedSession:
             f"{recording.path}: no stream {', '.join(missing)}; only a recording made by `bci run` can be replayed"
         )
     numbered = msgspec.json.Decoder(Numbered).decode
-    answers = msgspec.json.Decoder(Command | Receipt).decode
+    answers = msgspec.json.Decoder(Command | Receipt | Acknowledged).decode
     lines = [answers(line) for line in own["bci-commands"].samples]
     about = json.loads(metadata or "{}")
     if about.get("format") != FORMAT:

@@ -30,6 +30,7 @@ from bci.recording.scan import MAGIC, ChunkAt, Scan, StreamAt, Tag, read_varlen,
 from bci.recording.xdf import metadata_of
 from bci.types import (
     DTYPES,
+    Acknowledged,
     ChunkRef,
     Command,
     GateChange,
@@ -276,7 +277,7 @@ def _read_run(folder: SessionFolder, group: list[Part]) -> RunRecord:
     labels = () if hops_number is None else spec_from_xml(header.found.streams[hops_number].xml).labels
     numbered, n_unread_events = _decode(Numbered, _lines(group, "bci-events")[1])
     events = _with_times([line.event for line in numbered])
-    answers, n_unread_answers = _decode(Command | Receipt, _lines(group, "bci-commands")[1])
+    answers, n_unread_answers = _decode(Command | Receipt | Acknowledged, _lines(group, "bci-commands")[1])
     said_s, said_lines = _lines(group, "bci-health")
     said, n_unread_said = _decode(Said, said_lines, said_s)
     name = group[0].path.stem.replace("session", "run", 1) + ".json"

@@ -95,14 +95,17 @@ def report_text(report: dict[str, Any]) -> str:
 def _decisions(r: dict[str, Any]) -> list[str]:
     lines = []
     if r["n_trials"]:
-        low, high = r["chance_band"]
-        verdict = "above chance" if r["accuracy"] > high else "NOT better than chance"
+        score = r["score"]
+        low, high = score["band"]
+        verdict = "above chance" if score["value"] > high else "NOT better than chance"
         lines.append(
-            f"{'trials':<16}{r['n_trials']}, accuracy {r['accuracy']:.3f} (chance {r['chance']:.2f}, "
+            f"{'trials':<16}{r['n_trials']}, {score['kind']} {score['value']:.3f} (chance {score['chance']:.2f}, "
             f"95 % band {low:.2f}-{high:.2f}: {verdict}), abstained {r['n_abstained']}"
         )
-        auc = f", AUC {r['auc']:.3f}" if r.get("auc") is not None else ""
-        lines.append(f"{'':<16}kappa {r['kappa']:.2f}{auc}, ITR {r['itr_bits_per_min']:.1f} bits/min")
+        others = [f"accuracy {r['accuracy']:.3f}"] if score["kind"] == "AUC" else []
+        others += [f"kappa {r['kappa']:.2f}"]
+        others += [f"AUC {r['auc']:.3f}"] if score["kind"] != "AUC" and r.get("auc") is not None else []
+        lines.append(f"{'':<16}{', '.join(others)}, ITR {r['itr_bits_per_min']:.1f} bits/min")
     else:
         lines.append(f"{'trials':<16}none (no cue of the model's classes in a marker stream)")
     text = f"{r['n_commands']} asked, {_sent(r['n_commands_sent'])}"

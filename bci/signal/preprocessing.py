@@ -23,7 +23,8 @@ class PreprocessingSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     ``channels`` are the model's inputs in order. ``hop`` counts samples at ``sfreq_hz``, the decoder's rate. ``clip``
     limits the filtered signal to plus and minus so many ``unit``. ``interpolate`` names channels to rebuild from the
-    others; the stream need not have them.
+    others; the stream need not have them. ``bands_hz`` is a filter bank, instead of ``bandpass_hz``: a hop then holds
+    all channels of the first band, then of the second, labelled ``LABEL LOW-HIGH``.
     """
 
     channels: tuple[str, ...]
@@ -33,6 +34,7 @@ class PreprocessingSpec(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference = "none"
     bipolar_pairs: tuple[tuple[str, str], ...] = ()
     bandpass_hz: tuple[float | None, float | None] | None = None
+    bands_hz: tuple[tuple[float, float], ...] = ()
     filter_order: int = 4
     notch_hz: float | None = None
     notch_harmonics: int = 1
@@ -43,7 +45,8 @@ class PreprocessingSpec(msgspec.Struct, frozen=True, kw_only=True):
 class Preprocessing:
     """Causal preprocessing of one stream for one model.
 
-    Pick by name → unit → float32 → non-finite samples held → spatial matrix → notch → band-pass → clip → rate → hops.
+    Pick by name → unit → float32 → non-finite samples held → spatial matrix → notch → band-pass, or several side by
+    side → clip → rate → hops.
     Every call of `step` takes a block of the same length, so the same samples give the same bits however they arrived.
 
     Parameters
@@ -58,9 +61,9 @@ class Preprocessing:
     block : int
         Raw samples in every call of `step`.
     labels : tuple of str
-        Channels of a hop.
+        Rows of a hop.
     delay_s : float
-        Delay of the signal at the centre of the band: filters and change of rate.
+        Delay of the signal at the centre of the band, of several the slowest: filters and change of rate.
     settling_s : float
         Time after `start` until 1 % of the filters' transient is left; predictions are priming until then.
 
@@ -85,7 +88,8 @@ class Preprocessing:
                     else Channel(label) for label in spec.channels]  # fmt: skip
         self._scale = np.array([_unit_factor(stream, stream.channels[int(i)], spec.unit) for i in self._picks])[:, None]
         self._is_scaled = bool((self._scale != 1.0).any())
-        self._matrix, self.labels = spatial_matrix(channels, spec.reference, spec.bipolar_pairs, spec.interpolate)
+        self._matrix, labels = spatial_matrix(channels, spec.reference, spec.bipolar_pairs, spec.interpolate)
+        self.labels = band_labels(labels, spec.bands_hz)
 
         sfreq_in_hz, n = stream.sfreq_hz, len(self.labels)
         ratio = rate_ratio(sfreq_in_hz, spec.sfreq_hz)
@@ -93,23 +97,21 @@ class Preprocessing:
         self._ratio = ratio
         self.block = int(span) if span.denominator == 1 else max(1, int(span / 4))
 
-        sections, tones, band_hz = [], (), spec.bandpass_hz
-        if spec.notch_hz is not None:
-            sections.append(notch(spec.notch_hz, sfreq_in_hz, spec.notch_harmonics))
-            tones = tuple(spec.notch_hz * k for k in range(1, len(sections[0]) + 1))
-        if band_hz is not None:
-            sections.append(bandpass(band_hz, spec.filter_order, sfreq_in_hz))
-        centre_hz = _centre_hz(band_hz, spec.sfreq_hz, tones)
+        bands = spec.bands_hz or (spec.bandpass_hz,)
+        cascades = [_sections(spec, band_hz, sfreq_in_hz) for band_hz in bands]
+        self._filters = [CausalFilter(sos, len(labels)) for sos, _ in cascades if len(sos)]
         self.delay_s = self.settling_s = 0.0
-        self._filter = None
-        if sections:
-            sos = np.vstack(sections)
-            self._filter = CausalFilter(sos, n)
-            self.delay_s += group_delay_s(sos, centre_hz, sfreq_in_hz)
-            self.settling_s += settling_s(sos, sfreq_in_hz, tones)
+        if self._filters:
+            centres_hz = [
+                _centre_hz(band_hz, spec.sfreq_hz, tones) for band_hz, (_, tones) in zip(bands, cascades, strict=True)
+            ]
+            self.delay_s = max(
+                group_delay_s(sos, at_hz, sfreq_in_hz) for (sos, _), at_hz in zip(cascades, centres_hz, strict=True)
+            )
+            self.settling_s = max(settling_s(sos, sfreq_in_hz, tones) for sos, tones in cascades)
         self._resampler = None
         if ratio != 1:
-            pass_hz = (band_hz[1] if band_hz else None) or math.inf
+            pass_hz = max((band_hz[1] if band_hz else None) or math.inf for band_hz in bands)
             self._resampler = Resampler(ratio, sfreq_in_hz, n, self.block, pass_hz)
             self.delay_s += self._resampler.delay_s
             self.settling_s += self._resampler.memory_s
@@ -125,8 +127,8 @@ class Preprocessing:
         steady = self._held.astype(np.float64)
         if self._matrix is not None:
             steady = self._matrix @ steady
-        if self._filter is not None:
-            steady = self._filter.start(steady)
+        if self._filters:
+            steady = np.concatenate([each.start(steady) for each in self._filters])
         steady = self._clip(steady)
         if self._resampler is not None:
             self._resampler.start(steady)
@@ -163,8 +165,8 @@ class Preprocessing:
         x = x32.astype(np.float64)
         if self._matrix is not None:
             x = self._matrix @ x
-        if self._filter is not None:
-            x = self._filter.step(x)
+        if self._filters:
+            x = np.concatenate([each.step(x) for each in self._filters])
         x = self._clip(x)
         if self._resampler is None:
             return [(x.astype(np.float32), flags)]
@@ -199,6 +201,26 @@ class Preprocessing:
         return x if self.spec.clip is None else np.clip(x, -self.spec.clip, self.spec.clip)
 
 
+def band_labels(labels: Sequence[str], bands_hz: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+    """Names of the rows: the labels themselves, or for a filter bank ``LABEL LOW-HIGH``, band after band."""
+    if not bands_hz:
+        return tuple(labels)
+    return tuple(f"{label} {low:g}-{high:g}" for low, high in bands_hz for label in labels)
+
+
+def _sections(
+    spec: PreprocessingSpec, band_hz: tuple[float | None, float | None] | None, sfreq_hz: float
+) -> tuple[NDArray[np.float64], tuple[float, ...]]:
+    """Notch and band-pass in a row (n_sections, 6), none where nothing is filtered; and the tones that are removed."""
+    sections, tones = [np.zeros((0, 6))], ()
+    if spec.notch_hz is not None:
+        sections.append(notch(spec.notch_hz, sfreq_hz, spec.notch_harmonics))
+        tones = tuple(spec.notch_hz * k for k in range(1, len(sections[1]) + 1))
+    if band_hz is not None:
+        sections.append(bandpass(band_hz, spec.filter_order, sfreq_hz))
+    return np.vstack(sections), tones
+
+
 def _check(spec: PreprocessingSpec) -> None:
     """What is wrong with the specification by itself."""
     if not spec.channels:
@@ -211,12 +233,18 @@ def _check(spec: PreprocessingSpec) -> None:
         raise ConfigError(f"hop = {spec.hop}: allowed are 1 and more samples at the decoder's rate")
     if spec.clip is not None and not spec.clip > 0:
         raise ConfigError(f"clip = {spec.clip:g}: allowed are values above 0, in {spec.unit}")
-    high = spec.bandpass_hz[1] if spec.bandpass_hz else None
-    if high is not None and high >= spec.sfreq_hz / 2:
-        raise ConfigError(
-            f"bandpass_hz = {list(spec.bandpass_hz or ())}: the upper edge must lie below half the decoder's rate, "
-            f"{spec.sfreq_hz / 2:g} Hz"
-        )
+    if spec.bands_hz and spec.bandpass_hz:
+        raise ConfigError(f"bandpass_hz = {list(spec.bandpass_hz)} and bands_hz: give one of them")
+    if len(set(spec.bands_hz)) != len(spec.bands_hz):
+        raise ConfigError(f"bands_hz = {[list(band) for band in spec.bands_hz]}: a band stands there twice")
+    name = "bands_hz" if spec.bands_hz else "bandpass_hz"
+    for band_hz in spec.bands_hz or (spec.bandpass_hz or (),):
+        high = band_hz[1] if band_hz else None
+        if high is not None and high >= spec.sfreq_hz / 2:
+            raise ConfigError(
+                f"{name} = {list(band_hz)}: the upper edge must lie below half the decoder's rate, "
+                f"{spec.sfreq_hz / 2:g} Hz"
+            )
 
 
 def _pick(stream: StreamSpec, wanted: Sequence[str]) -> NDArray[np.intp]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bci.types import Chunk
+from bci.types import Chunk, number_label
 
 
 class TriggerChannel:
@@ -35,7 +35,7 @@ class TriggerChannel:
         before = np.concatenate(([values[0] if self._value is None else self._value], values[:-1]))
         self._value = float(values[-1])
         for at in np.flatnonzero((values != before) & (values != 0) & np.isfinite(values)):
-            self._found.append((chunk.first_index + int(at), f"{values[at]:g}"))
+            self._found.append((chunk.first_index + int(at), number_label(values[at])))
 
     def up_to(self, last_index: int) -> Iterator[tuple[int, str]]:
         """Raw index and label of the events up to that sample, each once."""

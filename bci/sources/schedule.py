@@ -153,8 +153,9 @@ def cut(
     stop_s = np.inf if stop_s is None else stop_s
     due = pace(streams, primary)
     if start_s < 0 or not np.any((due[primary] >= start_s) & (due[primary] < stop_s)):
+        until = "its end" if np.isinf(stop_s) else f"{stop_s:g} s"
         raise ConfigError(
-            f"nothing to play from {start_s:g} s to {stop_s:g} s: the recording plays {due[primary][-1]:.3f} s; "
+            f"nothing to play from {start_s:g} s to {until}: the recording plays {due[primary][-1]:.3f} s; "
             "choose --start and --stop within it"
         )
     out = []

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def fit_logistic(
-    features: NDArray[np.float64], y: NDArray[np.integer], n_classes: int, *, C: float
+    features: NDArray[np.float64], y: NDArray[np.integer], n_classes: int, *, C: float, intercept: bool = True
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Logistic regression with an L2 penalty, classes weighted as if equally frequent.
 
@@ -19,6 +19,8 @@ def fit_logistic(
     n_classes : int
     C : float
         Inverse strength of the penalty, as in scikit-learn.
+    intercept : bool
+        False: the intercept is zero.
 
     Returns
     -------
@@ -28,8 +30,9 @@ def fit_logistic(
     """
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=C, max_iter=5000, tol=1e-6, class_weight="balanced").fit(features, y)
-    coef, intercept = model.coef_, model.intercept_
+    model = LogisticRegression(C=C, max_iter=5000, tol=1e-6, class_weight="balanced", fit_intercept=intercept)
+    model.fit(features, y)
+    coef, offset = model.coef_, np.broadcast_to(model.intercept_, len(model.coef_))
     if n_classes == 2:  # one row: the log odds of the second class
-        coef, intercept = np.concatenate((-coef, coef)) / 2, np.concatenate((-intercept, intercept)) / 2
-    return np.ascontiguousarray(coef.T), np.ascontiguousarray(intercept)
+        coef, offset = np.concatenate((-coef, coef)) / 2, np.concatenate((-offset, offset)) / 2
+    return np.ascontiguousarray(coef.T), np.array(offset)

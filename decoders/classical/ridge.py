@@ -50,7 +50,7 @@ class Ridge:
         scale[scale <= 1e-12 * scale.max(initial=1.0)] = np.inf  # what never changes says nothing
         folds = KFold(min(N_FOLDS, len(features)))
         model = RidgeCV(PENALTIES, cv=folds).fit((features - mean) / scale, targets)
-        coef = model.coef_.reshape(spec.n_outputs, -1).T / scale[:, None]
+        coef = np.asarray(model.coef_, np.float64).reshape(spec.n_outputs, -1).T / scale[:, None]
         intercept = np.ravel(model.intercept_) - mean @ coef
         weights = {"coef": coef.reshape(-1, len(spec.channels), spec.n_outputs), "intercept": intercept}
         return Fitted(weights, {"temperature": np.ones(1)})
@@ -72,7 +72,9 @@ class Ridge:
         )
 
 
-def design_regression(name: str, request: Request, **memory: int) -> DecoderSpec:
+def design_regression(
+    name: str, request: Request, receptive_field: int | None = None, warmup_hops: int = 0
+) -> DecoderSpec:
     """The spec of a decoder that has outputs and no classes.
 
     Raises
@@ -91,7 +93,8 @@ def design_regression(name: str, request: Request, **memory: int) -> DecoderSpec
         hop=request.hop,
         outputs=request.outputs,
         unit=request.unit,
-        **memory,
+        receptive_field=receptive_field,
+        warmup_hops=warmup_hops,
     )
 
 

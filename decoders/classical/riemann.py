@@ -115,12 +115,17 @@ def shrunk_covariance(x: NDArray[np.float64]) -> NDArray[np.float64]:
     -------
     ndarray, shape (n, n_channels, n_channels)
     """
-    n_samples, p = x.shape[2], x.shape[1]
+    n_samples = x.shape[2]
     x = x - x.mean(axis=2, keepdims=True)
-    covariance = x @ x.transpose(0, 2, 1) / n_samples
+    fourth = (np.einsum("nct,nct->nt", x, x) ** 2).mean(axis=1)
+    return shrink(x @ x.transpose(0, 2, 1) / n_samples, fourth, n_samples)
+
+
+def shrink(covariance: NDArray[np.float64], fourth: NDArray[np.float64], n_samples: int) -> NDArray[np.float64]:
+    """Ledoit and Wolf's shrinkage, in place, of covariances (n, p, p) with the mean 4th power of samples (n,)."""
+    p = covariance.shape[1]
     mu = np.trace(covariance, axis1=1, axis2=2) / p
-    norm = (covariance * covariance).sum(axis=(1, 2))
-    fourth = ((x * x).sum(axis=1) ** 2).sum(axis=1) / n_samples
+    norm = np.einsum("nij,nij->n", covariance, covariance)
     spread = norm - p * mu * mu
     error = (fourth - norm) / n_samples
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decoders.networks.layers import Memory
@@ -75,7 +76,7 @@ def layers(spec: DecoderSpec, size: Any) -> list[nn.Module]:
     ]
 
 
-def prepare(network: Network, x: Tensor) -> None:
+def prepare(network: Network, x: Tensor, y: NDArray) -> None:
     """Place the electrodes."""
     weights = grid_weights(electrodes(network.spec.channels, network.spec.n_bands))
     for layer in network.layers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decoders.networks.layers.causal import MeanOfLast, Pool
@@ -63,7 +64,7 @@ def layers(spec: DecoderSpec, size: Any) -> list[nn.Module]:
     ]
 
 
-def prepare(network: Network, x: Tensor) -> None:
+def prepare(network: Network, x: Tensor, y: NDArray) -> None:
     """Tell each layer who is whose neighbour."""
     matrix = torch.from_numpy(neighbourhood(electrodes(network.spec.channels, network.spec.n_bands)))
     for layer in network.layers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decoders.networks.layers.causal import MeanOfLast, Pool
@@ -49,7 +50,7 @@ def layers(spec: DecoderSpec, size: Any) -> list[nn.Module]:
     ]
 
 
-def prepare(network: Network, x: Tensor) -> None:
+def prepare(network: Network, x: Tensor, y: NDArray) -> None:
     """Take the constants from the ends of the trials; batch statistics would see windows that are still filling."""
     square, pool, _, log, constants = network.layers[:5]
     n_tokens = int(network.spec.options["n_tokens"])

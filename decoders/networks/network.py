@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from decoders.engine import use_one_thread
+from decoders.mirror import check_mirror, mirror_order
 from decoders.networks.layers import Carrying
 from decoders.networks.layers.causal import CausalDepthwise
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
-from decoders.training.loop import train_network
+from decoders.training.loop import best_epoch, train_network
+from decoders.training.plan import Epoch, Journal, Plan
 
 RIDGE = 1.0
 FRAME_RATE_HZ = 32.0  # of frames inside networks: what desynchronisation needs, and no more
@@ -32,7 +34,8 @@ class Network(nn.Module):
     """A streaming decoder of layers, the first on the aligned input, the last giving (batch, outputs, tokens).
 
     ``params``: ``align`` (channels, channels), or (bands, channels, channels), is applied to the input (Euclidean
-    alignment, He and Wu 2020, IEEE TBME 67:399); ``temperature``.
+    alignment, He and Wu 2020, IEEE TBME 67:399); ``temperature``. With ``options["mirror"]`` the answer is the mean of
+    that for the head and that for the mirrored head with the two classes exchanged; in training the head alone is seen.
 
     Parameters
     ----------
@@ -46,6 +49,8 @@ class Network(nn.Module):
         The hop is not a multiple of the layers' total decimation.
     """
 
+    mirror: Tensor | None  # the row across the midline from each
+
     def __init__(self, spec: DecoderSpec, layers: Sequence[nn.Module]):
         super().__init__()
         stride, _ = stride_and_field(layers)
@@ -58,6 +63,8 @@ class Network(nn.Module):
         self.tokens_per_hop = spec.hop // stride
         self.layers = nn.ModuleList(layers)
         self._n_parts = [len(layer.initial(1)) if isinstance(layer, Carrying) else 0 for layer in layers]
+        mirror = torch.from_numpy(mirror_order(spec.channels)) if spec.options.get("mirror") else None
+        self.register_buffer("mirror", mirror, persistent=False)
         if spec.outputs:  # layers learn standardised targets
             self.register_buffer("scale", torch.ones(spec.n_outputs, 1))
             self.register_buffer("offset", torch.zeros(spec.n_outputs, 1))
@@ -65,12 +72,22 @@ class Network(nn.Module):
     def initial_state(self, batch: int) -> State:
         """What the layers remember, in their order."""
         device = next(self.parameters()).device
-        carrying = (layer for layer in self.layers if isinstance(layer, Carrying))
-        return tuple(part.to(device) for layer in carrying for part in layer.initial(batch))
+        carrying = [layer for layer in self.layers if isinstance(layer, Carrying)]
+        passes = 1 if self.mirror is None else 2
+        return tuple(part.to(device) for _ in range(passes) for layer in carrying for part in layer.initial(batch))
 
     def forward(self, x: Tensor, state: State, params: Params) -> tuple[Tensor, State]:
         """Logits (batch, n, classes) of x (batch, channels, n·hop)."""
-        x = align(x, params["align"], self.spec.n_bands)
+        x = apply(x, params["align"], self.spec.n_bands)
+        if self.mirror is None or self.training:
+            logits, after = self._pass(x, state)
+            return logits, after + state[len(after) :]
+        half = len(state) // 2
+        straight, after = self._pass(x, state[:half])
+        mirrored, after_mirrored = self._pass(x[:, self.mirror], state[half:])
+        return (straight + mirrored.flip(2)) / 2, after + after_mirrored
+
+    def _pass(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = ()
         for layer, n_parts in zip(self.layers, self._n_parts, strict=True):
             if n_parts:
@@ -90,12 +107,30 @@ class Network(nn.Module):
         logits, state = self.forward(x, state, params)
         return logits[:, 0], state
 
+    def for_export(self) -> nn.Module:
+        """The same step with its constants multiplied out, as `decoders.onnx_step` takes it."""
+        from decoders.networks.merged import MergedStep
 
-def align(x: Tensor, matrix: Tensor, n_bands: int) -> Tensor:
-    """Apply a matrix, or one for each band, to x (batch, bands·channels, time)."""
-    if n_bands == 1:
+        return MergedStep(self)
+
+
+def apply(x: Tensor, matrix: Tensor, n_bands: int) -> Tensor:
+    """Apply a matrix, or one for each band, to x (batch, bands·channels, time); or a matrix of each row's own."""
+    if matrix.dim() == 2:
         return matrix @ x
     return (matrix @ x.unflatten(1, (n_bands, -1))).flatten(1, 2)
+
+
+def aligned(x: NDArray[np.float32], align: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Each trial of x (n, bands·channels, time) by its own ``align`` (n, bands, channels, channels)."""
+    bands = x.reshape(len(x), align.shape[1], -1, x.shape[2])
+    return (align.astype(np.float32) @ bands).reshape(x.shape)
+
+
+def _identity(spec: DecoderSpec) -> NDArray[np.float32]:
+    """What leaves every band as it is: (bands, channels, channels), the shape that recentring gives."""
+    c = len(spec.channels) // spec.n_bands
+    return np.array(np.broadcast_to(np.eye(c, dtype=np.float32), (spec.n_bands, c, c)))
 
 
 def stride_and_field(layers: Sequence[nn.Module]) -> tuple[int, int | None]:
@@ -122,18 +157,18 @@ class NetworkFamily:
     layers : callable
         DecoderSpec, and these numbers as attributes -> layers.
     prepare : callable or None
-        Called with the network and the aligned trials before training, to set what is not learnt.
+        Called with the network, the aligned trials and y before training, to set what is not learnt there.
     """
 
     name: str
     sizes: Callable[[Request], dict[str, float]]
     layers: Callable[[DecoderSpec, Any], list[nn.Module]]
-    prepare: Callable[[Network, Tensor], None] | None = None
+    prepare: Callable[[Network, Tensor, NDArray], None] | None = None
 
     def design(self, request: Request) -> DecoderSpec:
         """Sizes for this request; SpecError says what would work."""
         sizes = self.sizes(request)
-        if unknown := sorted(set(request.options) - {*sizes, "n_tokens"}):
+        if unknown := sorted(set(request.options) - {*sizes, "n_tokens", "mirror"}):
             raise SpecError(f"decoder {self.name!r}: no size {', '.join(unknown)}; there are {', '.join(sizes)}")
         sizes |= request.options
         spec = DecoderSpec(
@@ -145,10 +180,12 @@ class NetworkFamily:
             outputs=request.outputs,
             n_bands=request.n_bands,
             receptive_field=request.hop,
+            recentre_hops=request.recentre_hops,
             unit=request.unit,
             backend="torch",
             options=sizes,
         )
+        check_mirror(spec)
         if "n_tokens" in sizes and "n_tokens" not in request.options:
             spec = self._with_tokens(spec, request)
         field = self._field(spec)
@@ -185,21 +222,62 @@ class NetworkFamily:
         """An untrained network; randomness comes from torch's generator."""
         return Network(spec, self._layers(spec))
 
-    def fit(self, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[Any], *, seed: int) -> Fitted:
-        """Align to the trials' mean covariance, then train (`decoders.training.loop`)."""
-        params = {"align": alignment(x, spec.n_bands), "temperature": np.ones(1, np.float32)}
+    def fit(
+        self,
+        spec: DecoderSpec,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        *,
+        seed: int,
+        plan: Plan | None = None,
+        journal: Journal | None = None,
+        align: NDArray[np.float64] | None = None,
+    ) -> Fitted:
+        """Align (to the trials' mean covariance, or each trial by its own ``align``), then train the network."""
+        network, params, _ = self._train(spec, x, y, seed, plan or Plan(), None, journal, align)
+        weights = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
+        return Fitted(weights, params)
+
+    def n_best_epochs(
+        self,
+        spec: DecoderSpec,
+        x: NDArray[np.float32],
+        y: NDArray[Any],
+        held_out: tuple[NDArray[np.float32], NDArray[Any]],
+        *,
+        seed: int,
+        plan: Plan,
+        journal: Journal | None = None,
+    ) -> int:
+        """After how many epochs the loss on ``held_out`` (x, y) is lowest."""
+        return best_epoch(self._train(spec, x, y, seed, plan, held_out, journal, None)[2])
+
+    def _train(
+        self, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[Any], seed: int, plan: Plan, held_out: Any,
+        journal: Journal | None, align: NDArray[np.float64] | None,
+    ) -> tuple[Network, Arrays, tuple[Epoch, ...]]:  # fmt: skip
+        if align is not None:
+            x, matrix = aligned(x, align), _identity(spec)
+        elif spec.options.get("mirror"):
+            matrix = alignment(np.concatenate((x, x[:, mirror_order(spec.channels)])), spec.n_bands)
+        else:
+            matrix = alignment(x, spec.n_bands)
+        params = {"align": matrix, "temperature": np.ones(1, np.float32)}
         use_one_thread()  # more threads change the last bits, and small tensors gain nothing by them
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[] if plan.device == "cpu" else None):
             torch.manual_seed(seed)
             network = self.build(spec)
             if self.prepare is not None:
-                self.prepare(network, align(torch.from_numpy(x), torch.from_numpy(params["align"]), spec.n_bands))
+                start = apply(torch.from_numpy(x), torch.from_numpy(params["align"]), spec.n_bands)
+                self.prepare(network, start, np.asarray(y))
             if spec.outputs:
                 y = np.asarray(y, np.float32)
                 _set_targets(network, y)
-            train_network(network, x, y, {"align": torch.from_numpy(params["align"])})
-        weights = {name: value.detach().numpy().copy() for name, value in network.state_dict().items()}
-        return Fitted(weights, params)
+            _begin_with(network, plan.init)
+            network.to(plan.device)
+            on_device = {"align": torch.from_numpy(params["align"]).to(plan.device)}
+            epochs = train_network(network, x, y, on_device, plan=plan, held_out=held_out, journal=journal)
+        return network, params, epochs
 
     def restore(self, spec: DecoderSpec, weights: Arrays) -> Network:
         """The network around stored weights; SpecError if they do not fit."""
@@ -247,6 +325,16 @@ def averaged_hops(request: Request) -> int:
 def kernel(sfreq_hz: float) -> int:
     """Length of a kernel in time at this rate."""
     return max(2, round(KERNEL_S * sfreq_hz))
+
+
+def _begin_with(network: Network, weights: Arrays) -> None:
+    """Take what fits; SpecError where nothing does."""
+    own = network.state_dict()
+    fitting = {name: torch.from_numpy(np.array(v)) for name, v in weights.items() if name in own}
+    fitting = {name: v for name, v in fitting.items() if v.shape == own[name].shape}
+    if weights and not fitting:
+        raise SpecError(f"decoder {network.spec.name!r}: no weight of the other model fits this network")
+    network.load_state_dict(fitting, strict=False)
 
 
 def _set_targets(network: Network, y: NDArray[np.float32]) -> None:

@@ -4,6 +4,7 @@ The engine is the real one; source, recorder and device host are fakes, for no r
 """
 
 import itertools
+import json
 import threading
 import time
 
@@ -20,7 +21,9 @@ from bci.ports import Ended, Pulled
 from bci.scoring import Scorer
 from bci.signal.gaps import GapDetector
 from bci.types import Channel, Control, GateChange, StreamSpec
+from tests.helpers.devices import LineServer
 from tests.helpers.fault_sender import CHUNK, LABELS, SFREQ_HZ, wave
+from tests.helpers.live import bci, session, wait_for
 
 
 class Source:
@@ -142,3 +145,36 @@ def test_the_gate_is_disarmed_with_its_host(model):
     reasons = [o.reasons for o in outputs if isinstance(o, GateChange) and o.state == "disarmed"]
     assert reasons[0] == ("device udp://there: the cable is out",)
     assert (recorder.closed, host.closed) == (1, 1)
+
+
+def test_an_unplugged_device_is_neutral_for_all_and_is_armed_again_by_a_person(model, unique_name, tmp_path):
+    server = LineServer()
+    url = f"tcp://127.0.0.1:{server.port}?ack_ms=2000"
+    with session(model, unique_name, tmp_path, "--arm", "--device", url) as live:
+        live.wait_for_commands()
+        wait_for(lambda: any("command" in line for line in server.lines), "a command at the server")
+        at_s = time.monotonic()
+        server.close()
+        ms = live.wait_for_neutral(at_s)
+        print(f"a peer that hangs up -> neutral at the other device: {ms:.0f} ms")
+        neutral_s, reason = live.listener.neutrals(at_s)[0]
+        assert f"device {url} is lost" in reason
+        live.wait_for(lambda: time.monotonic() - at_s > 3.0, "more than one round of the sender")
+        assert live.listener.commands(neutral_s) == []
+        refused = bci("control", "arm")
+        assert refused.returncode == 1
+        assert url in refused.stderr
+        again = LineServer(server.port)
+        wait_for(lambda: again.lines, "a neutral at the server that is back")
+        assert again.lines[0] == {"n": 1, "neutral": True, "reason": "opened again"}
+        back_s = time.monotonic()
+        wait_for(lambda: bci("control", "arm").returncode == 0, "an arming")
+        live.wait_for_commands_again(back_s)
+        wait_for(lambda: any("command" in line for line in again.lines), "a command at the server that is back")
+        assert live.interrupt() == 0
+        again.close()
+        assert any(f"device {url} is lost" in trouble for trouble in live.report()["troubles"])
+        answers = [json.loads(line)["kind"] for line in live.streams()["bci-commands"].samples]
+        assert answers.count("acknowledged") >= 2
+        live.verify()
+        assert live.errors == ""

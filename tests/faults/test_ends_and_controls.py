@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from bci.host.control_socket import send_control
+from bci.host.runtime import published
 from bci.recording.scan import Tag, scan
 from bci.types import Control, Flag, Swap
 from tests.helpers.fault_sender import fitted_model
@@ -92,3 +94,31 @@ def test_nothing_answers_after_the_end(live, action):
     asked = bci("control", "arm") if action == "arm" else bci("stop")
     assert asked.returncode == 1
     assert asked.stderr.count("\n") == 1
+
+
+def test_the_one_who_armed_hangs(live):
+    """Armed with a promise to beat: without beats it is disarmed, whatever the signal says."""
+    (engine,) = published("engine")
+    send_control(engine, {"action": "disarm", "value": ""})
+    send_control(engine, {"action": "arm", "value": "lease", "by": "window"})
+    armed_s = time.monotonic()
+
+    def beat():
+        send_control(engine, {"action": "beat"})
+        return len(live.listener.commands(armed_s)) >= 2
+
+    live.wait_for(beat, "commands while it beats")
+    last_s = time.monotonic()
+    ms = live.wait_for_neutral(last_s)
+    print(f"last beat of the window -> neutral at the listener: {ms:.0f} ms")
+    assert live.listener.neutrals(last_s)[0][1] == "the window that armed it is not heard any more"
+    live.wait_for(lambda: time.monotonic() - last_s > 2.5, "more than one round of the sender")
+    assert live.listener.commands(live.listener.neutrals(last_s)[0][0]) == []
+    assert not send_control(engine, {"action": "status"})["is_armed"]
+    assert bci("control", "arm").returncode == 0  # who promises nothing is not waited for
+    live.wait_for_commands(2, last_s)
+    assert live.interrupt() == 0
+    gates = [h["reasons"] for h in live.health() if h["kind"] == "gate" and h["state"] == "disarmed"]
+    assert ["the window that armed it is not heard any more"] in gates
+    live.verify()
+    assert live.errors == ""

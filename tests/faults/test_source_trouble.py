@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from bci.types import Gap, SegmentStarted
-from tests.helpers.live import Sender, assert_nothing_missing, session
+from bci.types import Flag, Gap, SegmentStarted
+from tests.helpers.live import Sender, assert_nothing_missing, bci, session
 
 
 def verdicts(live):
@@ -90,6 +90,45 @@ def test_restarted_with_another_shape_ends_the_session_and_names_the_difference(
     assert live.report()["n_samples"] == len(live.streams()["raw"].stamps_s)
     assert_nothing_missing(live.streams()["raw"].samples[:, 0])
     live.verify()
+
+
+def test_gone_for_longer_than_the_gate_waits_disarms_and_a_person_arms_again(live):
+    (sender,) = live.senders
+    at_s = time.monotonic()
+    sender.suspend()
+    ms = live.wait_for_neutral(at_s)
+    print(f"SIGSTOP of the sender -> neutral at the listener: {ms:.0f} ms")
+    live.wait_for(lambda: time.monotonic() - at_s > 4.0, "four seconds")
+    sender.go_on()
+    back_s = time.monotonic()
+    live.wait_for(lambda: time.monotonic() - back_s > 4.0, "four seconds with the stream")
+    assert live.listener.commands(live.listener.neutrals(at_s)[0][0]) == []
+    assert bci("control", "arm").returncode == 0
+    live.wait_for_commands_again(back_s)
+    assert live.interrupt() == 0
+    assert live.report()["n_samples_lost"] == 0
+    assert any(h["kind"] == "gate" and h["state"] == "disarmed" for h in live.health())
+    live.verify()
+    assert live.errors == ""
+
+
+def test_a_burst_of_nan_is_neutral_at_once_and_comes_back_by_itself(live):
+    at_s = time.monotonic()
+    live.senders[0].nan()
+    ms = live.wait_for_neutral(at_s)
+    print(f"NaN -> neutral at the listener: {ms:.0f} ms")
+    neutral_s, reason = live.listener.neutrals(at_s)[0]
+    assert reason == "the prediction is flagged"
+    live.wait_for_commands_again(neutral_s)
+    assert live.listener.commands(neutral_s)[0][0] - neutral_s > 2.0
+    assert live.interrupt() == 0
+    flags = live.streams()["bci-hops"].samples[:, 4].astype(int)
+    assert ((flags & int(Flag.NONFINITE)) != 0).sum() >= 1
+    raw = live.streams()["raw"].samples
+    assert np.isnan(raw[:, 1]).sum() == 5
+    assert_nothing_missing(raw[:, 0])
+    live.verify()
+    assert live.errors == ""
 
 
 def test_an_end_marker_ends_it_in_order(live):

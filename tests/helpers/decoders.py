@@ -4,5 +4,5 @@ from decoders import DECODERS
 
 AT_MARKERS = ("xdawn", "cca", "trca")
 REGRESSIONS = ("ridge", "kalman")
-AT_HOPS = tuple(name for name in DECODERS if name not in AT_MARKERS + REGRESSIONS)
+AT_HOPS = tuple(name for name in DECODERS if name not in (*AT_MARKERS, *REGRESSIONS, "ensemble"))
 NETWORKS = tuple(name for name in DECODERS if DECODERS[name].startswith("decoders.networks"))

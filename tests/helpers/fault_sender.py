@@ -2,7 +2,8 @@
 
 250 Hz, four channels: ``n`` counts samples from 0, ``L`` and ``R`` hold a 10 Hz wave that is ten times larger while the
 command is left or right (0.6 s, with 0.4 s of rest after it), ``ref`` a small one. `fitted_model` tells them apart.
-With more channels its shape is another, its name and source_id the same. A line on standard input sends the end marker.
+With more channels its shape is another, its name and source_id the same. The line ``nan`` on standard input spoils
+``L`` for one chunk, ``end`` sends the end marker.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def main(name: str, n_more: int) -> None:
     marker_outlet = pylsl.StreamOutlet(info_from_spec(markers))
     outlet = pylsl.StreamOutlet(info_from_spec(spec), CHUNK)
     asked = threading.Event()
-    threading.Thread(target=lambda: sys.stdin.readline() and asked.set(), daemon=True).start()
+    bad = threading.Event()
+    threading.Thread(
+        target=lambda: [(bad if line == "nan\n" else asked).set() for line in sys.stdin], daemon=True
+    ).start()
     while not outlet.have_consumers():
         time.sleep(0.01)
     start_s, k = pylsl.local_clock(), 0
@@ -76,6 +80,9 @@ def main(name: str, n_more: int) -> None:
             time.sleep(rest_s)
         rows = np.zeros((CHUNK, len(labels)), np.float32)
         rows[:, : len(LABELS)] = wave(k, CHUNK)
+        if bad.is_set():
+            bad.clear()
+            rows[:, 1] = np.nan
         outlet.push_chunk(rows, [start_s + (k + i) / SFREQ_HZ for i in range(CHUNK)])
         k += CHUNK
     marker_outlet.push_sample(["rolandic:end"])

@@ -95,8 +95,15 @@ class Sender:
 
     def end(self) -> None:
         """Have it send the end marker."""
+        self._say(b"end\n")
+
+    def nan(self) -> None:
+        """Have it send a chunk that is not finite."""
+        self._say(b"nan\n")
+
+    def _say(self, line: bytes) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(b"end\n")
+        self.process.stdin.write(line)
         self.process.stdin.flush()
 
     def kill(self) -> None:

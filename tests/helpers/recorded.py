@@ -110,7 +110,7 @@ class Run:
         pipelines = {loaded.hash: Pipeline(loaded, self.spec)}
         self.session = build_session(config, self.spec, pipelines, loaded.hash, mark=self.stopwatch.mark)
         self.recorder = XdfRecorder(self.folder.xdf)
-        metadata = session_metadata(config, self.spec, loaded.hash)
+        metadata = session_metadata(config, self.spec, loaded, pipelines[loaded.hash].compute)
         sources = [self.spec, *([markers] if markers else [])]
         self.books = Books(self.recorder, sources, loaded.spec.classes, metadata)
 

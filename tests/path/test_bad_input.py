@@ -313,7 +313,8 @@ def test_no_such_model(bci, cued, tmp_path):
             "(leave one out for a high-pass or low-pass)",
         ),
         (("--notch", 200), 2, "notch_hz = 200: at 250 Hz it must lie between 2 and 125"),
-        (("--decoder", "oracle"), 2, f"no decoder 'oracle'; there are {', '.join(sorted(DECODERS))}"),
+        (("--decoder", "oracle"), 2, f"no decoder 'oracle'; there are {', '.join(sorted(DECODERS))}, "
+                                     "braindecode:MODEL"),
         (("--labels", "=left"), 2, "--labels '=left': write MARKER=CLASS, such as T1=left"),
         (("--channels", "Cz"), 1, "stream 'signal' does not fit the model: channels Cz are missing; "
                                   "there are n, L, R, ref"),

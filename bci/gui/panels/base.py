@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
-from pyqtgraph.Qt import QtCore, QtWidgets
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bci.gui.state import SessionState
 from bci.gui.theme import Theme
@@ -63,10 +63,17 @@ class Panel(QtWidgets.QWidget):
             axis = plot.getAxis(side)
             axis.setPen(theme.line)
             axis.setTextPen(theme.soft)
-            axis.setStyle(tickLength=-4)
-            plot.setLabel(side, label, color=theme.soft)
+            axis.setStyle(tickLength=-4, tickFont=small())
+            plot.setLabel(side, label, color=theme.soft, **{"font-size": "8pt"})
         plot.getPlotItem().layout.setContentsMargins(0, 4, 8, 0)
         return plot
+
+
+def small() -> QtGui.QFont:
+    """The font of axes."""
+    font = QtGui.QFont()
+    font.setPointSizeF(8)
+    return font
 
 
 def soft(text: str = "") -> QtWidgets.QLabel:

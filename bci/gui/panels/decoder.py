@@ -104,6 +104,7 @@ class _Bars(QtWidgets.QWidget):
         part = min(1.0, held_s / state.dwell_s) if state.dwell_s else float(bool(name))
         side = min(ring - 12, self.height() - 8)
         circle = QtCore.QRectF(self.width() - ring, (self.height() - side) / 2, side, side)
+        painter.setBrush(QtCore.Qt.NoBrush)
         painter.setPen(QtGui.QPen(QtGui.QColor(theme.raised), 7))
         painter.drawEllipse(circle)
         if name:

@@ -80,4 +80,6 @@ class Spectrum(Panel):
                     colours.append(CATEGORIES[number])
             k += 1
         self.view.setXRange(1, top, padding=0)
-        self.bars.setOpts(x=xs, y0=floor, y1=heights, width=0.16, brushes=colours, pens=colours)
+        self.bars.setOpts(x=xs, y0=floor, height=np.array(heights) - floor, width=0.16, brushes=colours, pens=colours)
+        self.bands.setXRange(-0.5, len(BANDS_HZ) - 0.5, padding=0)
+        self.bands.setYRange(floor, max([*heights, floor + 1]), padding=0.05)

@@ -31,7 +31,14 @@ def comparison(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         raise ConfigError(f"these are sessions of {listed(people)}; compare those of one person")
     in_order = sorted(reports, key=lambda r: (r["started"], len(r["session"]), r["session"]))  # ses-9 before ses-10
     rows = [_row(r) for r in in_order]
-    return {"subject": people[0] if people else None, "n_sessions": len(rows), **_together(rows), "sessions": rows}
+    n_unnamed = sum(r["subject"] is None for r in reports)
+    return {
+        "subject": people[0] if people else None,
+        "n_unnamed": n_unnamed,
+        "n_sessions": len(rows),
+        **_together(rows),
+        "sessions": rows,
+    }
 
 
 def _row(r: dict[str, Any]) -> Row:
@@ -106,6 +113,8 @@ def summary(c: dict[str, Any]) -> list[str]:
             f"All {count(c['n_trials'], 'trial')} together: {say(score)} right; guessing gives {band(score)}: "
             f"{verdict}."
         )
+    if c["subject"] and (n := c["n_unnamed"]):
+        said.append(f"{count(n, 'session')} {'names' if n == 1 else 'name'} no person: check that it is the same.")
     lost = [f"session {r['session']}" for r in rows if r["levels"]["lost"] != "ok"]
     said.append(f"Something was lost in {listed(lost, 6)}." if lost else "Nothing was lost in any of them.")
     return said

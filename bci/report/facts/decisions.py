@@ -92,7 +92,7 @@ def score(
     receipts = {r.command_id: r for r in run.receipts}
     for output in outputs(run, has_trigger):
         scorer.receive(output)
-        if isinstance(output, Command):
+        if isinstance(output, Command) and output.velocity is None:
             commands.append(_command(output, receipts.get(output.id), scorer.cued, start_s))
     for receipt in run.receipts:
         scorer.receipt(receipt)

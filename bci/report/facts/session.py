@@ -26,7 +26,6 @@ from bci.report.facts.streams import gaps, streams
 from bci.report.facts.verdicts import verdicts
 from bci.scoring import Scorer, join
 from bci.types import Health
-from calibration import stats
 
 FORMAT = 1
 BINS_PER_DECADE = 12
@@ -163,6 +162,10 @@ def _gate(config: dict[str, Any], run: RunRecord, model: dict[str, Any]) -> dict
     return {key: config.get("gate", {}).get(key, default.get(key)) for key in keys} | {"rest": _rest(run)}
 
 
+def _outer_edges(bands_hz: list[list[float]] | None) -> list[float] | None:
+    return [min(low for low, _ in bands_hz), max(high for _, high in bands_hz)] if bands_hz else None
+
+
 def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, Any]]) -> dict[str, Any]:
     spec, info, filters = (model.get(key, {}) for key in ("decoder", "info", "preprocessing"))
     sfreq_hz = spec.get("sfreq_hz")
@@ -173,7 +176,7 @@ def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, A
         "classes": list(run.classes),
         "n_channels": len(filters.get("channels", [])),
         "channels": filters.get("channels", []),
-        "bandpass_hz": filters.get("bandpass_hz"),
+        "bandpass_hz": filters.get("bandpass_hz") or _outer_edges(filters.get("bands_hz")),
         "notch_hz": filters.get("notch_hz"),
         "reference": filters.get("reference"),
         "window_s": info.get("window_s"),
@@ -192,26 +195,11 @@ def _decoder_info(model: dict[str, Any], run: RunRecord, notes: list[dict[str, A
 
 
 def _score(scorers: list[Scorer]) -> dict[str, Any]:
-    """Of all runs together, if they had the same classes; else of the last.
-
-    ``score`` is what better than chance is judged by, with its chance and the band of guessing: accuracy; of a model
-    that answers markers of two classes, which are seldom equally many, the AUC.
-    """
+    """Of all runs together, if they had the same classes; else of the last."""
     alike = [s for s in scorers if s.classes == scorers[-1].classes]
     total = join(alike)
-    summary = total.summary()
-    decided = [t.label for t in total.trials if t.p]
-    score = None
-    if summary["auc"] is not None and total.is_epoch_model:
-        n = decided.count(total.classes[1])
-        band = list(stats.auc_band(n, len(decided) - n))
-        score = {"kind": "AUC", "value": summary["auc"], "chance": 0.5, "band": band}
-    elif summary["n_trials"]:
-        value, chance, band = (summary[key] for key in ("accuracy", "chance", "chance_band"))
-        score = {"kind": "accuracy", "value": value, "chance": chance, "band": band}
     return {
-        **summary,
-        "score": score,
+        **total.summary(),
         "is_epoch_model": total.is_epoch_model,
         "is_scored_whole": len(alike) == len(scorers),
     }

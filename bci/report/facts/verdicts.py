@@ -182,13 +182,18 @@ def _score_text(r: Report, score: Report) -> str:
         return (
             f"{classes[1]} is told from {classes[0]} with an AUC of {number(score['value'])} over "
             f"{count(n, 'marker')}; guessing gives {number(low, 2)} to {number(high, 2)} in 95 of 100 sessions of this "
-            "length."
+            f"length.{_expired(r)}"
         )
     right = round(r["accuracy"] * n)
     return (
         f"{right} of {count(n, 'cued trial')} right ({percent(r['accuracy'])}); guessing gives {percent(low)} to "
         f"{percent(high)} in 95 of 100 sessions of this length."
     )
+
+
+def _expired(r: Report) -> str:
+    n = r["n_expired"]
+    return f" {count(n, 'marker')} got no answer, because the signal was not whole or came too late." if n else ""
 
 
 # --- what moved, and why ---------------------------------------------------------------------------------------------
@@ -226,11 +231,14 @@ def _by_cue(r: Report) -> str:
     if r["n_false_commands"] is None:
         return ""
     right = r["n_commands"] - r["n_false_commands"]
-    said = [f"{right} of {r['n_commands']} fit the cue that stood then"]
+    words = ("fit the cue that stood then", "came while another class was cued", "while nothing was cued")
+    if r["is_epoch_model"]:
+        words = ("fit the marker that they answer", "answer a marker of another class", "answer one of no class")
+    said = [f"{right} of {r['n_commands']} {words[0]}"]
     if other := sum(bool(c["is_false"] and c["cued"]) for c in r["commands"]):
-        said.append(f"{other} came while another class was cued")
+        said.append(f"{other} {words[1]}")
     if none := sum(c["cued"] is None for c in r["commands"]):
-        said.append(f"{none} while nothing was cued")
+        said.append(f"{none} {words[2]}")
     return f" {listed(said)}."
 
 

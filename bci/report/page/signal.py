@@ -22,7 +22,7 @@ def preflight(r: Report, runs: Sequence[RunRecord]) -> Element | None:
     if not r["preflight"]:
         return None
     n = sum(f.get("level") != "ok" for f in r["preflight"])
-    lead = f"{count(n, 'finding')} that somebody should look at." if n else "All as expected."
+    lead = f"{count(n, 'finding')} that somebody should look at." if n else "Nothing to remark."
     shown = table_by_run(len(runs), "Findings", {"": "at", "stream": "t", "what": ""}, r["preflight"], _finding_cells)
     return section("At the start", shown, lead=lead)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import SourceError
-from bci.types import RecordedStream, marker_spec
+from bci.types import RecordedStream, marker_spec, number_label
 
 
 def numbers(rows: Sequence[str], columns: Sequence[int]) -> NDArray[np.float64]:
@@ -39,4 +39,4 @@ def _is_good(row: str, columns: Sequence[int]) -> bool:
 def coded_markers(name: str, codes: NDArray[np.float64], stamps_s: NDArray[np.float64]) -> RecordedStream:
     """A column that is 0 but where something happened, as a marker stream: each code with the stamp of its row."""
     at = np.flatnonzero(codes)
-    return RecordedStream(marker_spec(name), [f"{code:g}" for code in codes[at]], stamps_s[at])
+    return RecordedStream(marker_spec(name), [number_label(code) for code in codes[at]], stamps_s[at])

@@ -17,7 +17,7 @@ _KINDS: dict[str, Callable[[list[str], str], list[RecordedStream]]] = {
 
 def read_text(path: Path, name: str) -> list[RecordedStream]:
     """An OpenBCI or a Muse recording, told by its first line."""
-    text = path.read_text("utf-8")
+    text = path.read_text("utf-8-sig")
     read = next((read for start, read in _KINDS.items() if text.startswith(start)), None)
     if read is None:
         raise SourceError("neither a recording of the OpenBCI GUI ('%OpenBCI ...') nor of a Muse ('timestamps,...')")
