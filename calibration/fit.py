@@ -127,12 +127,24 @@ def recentred(
     spec: DecoderSpec, trials: Trials, rest: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where recentring starts, by the trials ``rest``, and the matrix of each trial, in their order in time."""
-    n_samples = min(trials.x.shape[2], spec.recentre_hops * spec.hop)
-    covariance = covariances(trials.x[:, :, -n_samples:], spec.n_bands)
+    covariance = _covariances(spec, trials)
     c = covariance.shape[-1]
     mirror = mirror_order(spec.channels[:c]) if spec.options.get("mirror") else None
     start = starting_alignment(covariance[rest], mirror)
     return start, align_trials(covariance, trials.groups("person"), start)
+
+
+def moved_along(spec: DecoderSpec, fitted: Fitted, trials: Trials) -> Fitted:
+    """The decoder for these trials, each with the matrix that recentring had come to; as it is without recentring."""
+    if not spec.recentre_hops:
+        return fitted
+    align = align_trials(_covariances(spec, trials), trials.groups("person"), fitted.params["align"])
+    return Fitted(fitted.weights, {**fitted.params, "align": align})
+
+
+def _covariances(spec: DecoderSpec, trials: Trials) -> NDArray[np.float64]:
+    n_samples = min(trials.x.shape[2], spec.recentre_hops * spec.hop)
+    return covariances(trials.x[:, :, -n_samples:], spec.n_bands)
 
 
 def _fit(

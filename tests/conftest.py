@@ -45,6 +45,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jo
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"path", "faults"} & set(item.path.parts[-3:-1]):
+            item.add_marker(pytest.mark.live)
+
+
 @pytest.fixture(autouse=True)
 def runtime_dir(tmp_path, monkeypatch):
     """Sessions of one test are invisible to `bci stop` and `bci control` of another."""

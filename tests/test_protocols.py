@@ -121,6 +121,24 @@ def test_skill_is_found_by_every_protocol_and_the_result_is_whole(protocol, n_te
     assert curve[2.5] > curve[min(curve)]
 
 
+def test_recentring_follows_a_person_who_is_another():
+    """The tested person's cap mixes the hands and is ten times as loud: an alignment that follows mends it."""
+    others = people(skill=1.0)
+    tested = [recording("S9", run, 90 + k, skill=1.0) for k, run in enumerate(("R1", "R2"))]
+    for one in tested:
+        signal = one.streams[0]
+        turned = np.eye(len(CHANNELS))
+        turned[4, 5] = turned[5, 4] = 0.6
+        signal.samples[:] = 10 * signal.samples @ turned
+    settings = msgspec.structs.replace(SETTINGS, decoder="riemann_fb", bands_hz=((8.0, 14.0),), bandpass_hz=None)
+    scores = {}
+    for how in ("none", "riemann"):
+        (result,) = cross_validate([*others, *tested], msgspec.structs.replace(settings, recentre=how), "across-people")
+        scores[how] = next(s["accuracy"] for s in result["per_subject"] if s["subject"] == "S9")
+    assert scores["riemann"] > 0.8
+    assert scores["riemann"] >= scores["none"]
+
+
 def test_no_skill_stays_within_chance():
     result = validated(people(2), "across-people")
     low, high = result["chance_band"]

@@ -169,9 +169,10 @@ def _features(network: Network, x: Tensor) -> NDArray[np.float64]:
     """Of the window at the end of each trial (n, features), before they are standardised."""
     filters, moments, segments, logarithm = network.layers[:4]
     assert isinstance(segments, Segments)
+    assert isinstance(moments, SecondMoments)
     found = []
     for part in x.split(256):
-        tokens = moments(filters(part[:, :, -segments.n * int(moments.decimation) :]))
+        tokens = moments(filters(part[:, :, -segments.n * moments.decimation :]))
         whole, _ = segments(tokens[:, :, -1:], (tokens[:, :, :-1],))
         found.append(logarithm(whole))
     return np.concatenate([each[:, :, -1].numpy().astype(np.float64) for each in found])
