@@ -102,9 +102,11 @@ Paired over people:
 |---|---|---|---|---|---|---|
 {chr(10).join(control)}
 
-Gaze and history beat every honest decoder here; that is why the headline leaves out the frontal channels and all below
-8 Hz, and why no label or evidence passes from one trial to the next. Shuffle: the recordings' (rest + cue) segments in
-another order, filtered after splicing; what differs from the true order would be state that leaks."""
+The five frontal channels alone, 8 Hz and above, still tell left from right by what is left of the eyes; so the column
+of 21 channels is not imagery alone. Gaze and history beat every honest decoder here; that is why the headline leaves out
+the frontal channels and all below 8 Hz, and why no label or evidence passes from one trial to the next. Shuffle: the
+recordings' (rest + cue) segments in another order, filtered after splicing; what differs from the true order would be
+state that leaks."""
 
 
 def _line(label: str, row: Row, second: Row | None = None, third: Row | None = None) -> str:
@@ -193,12 +195,12 @@ def _networks(answers: dict[str, Any], cued: data.Cued, rows: dict[str, Row]) ->
     text = (
         f"The pick was made on one split of the first fold's training people ({len(data.splits(86)['choose'][1])} held "
         f"out, one seed; `riemann_fb` there {_people(rows['choose/riemann_fb']).mean():.3f}): {tried}. Ensembles are "
-        "means of logits at the temperatures found on that split.\n"
+        "means of logits at the temperatures found on that split. Networks were trained on one H100, fbnet on a CPU.\n"
     )
     best = max(ensembles, key=lambda row: _people(row).mean())
     is_better = any(_gain(row, rows["across16/riemann_fb"]) > 0 for row in ensembles)
     text += (
-        f"Of {len(ensembles)} ensembles the best reaches {_people(best).mean():.3f}; "
+        f"\nOf {len(ensembles)} ensembles the best reaches {_people(best).mean():.3f}; "
         f"{'one or more are' if is_better else 'none is'} significantly above `riemann_fb` alone (paired, 95 %).\n"
     )
     return {
