@@ -70,19 +70,20 @@ def read(path: Path) -> tuple[dict[int, NDArray[np.int16]], NDArray[np.integer]]
 
 
 def hops_of(x: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Every hop (n, bands·channels, hop) of one run, by the live preprocessing."""
+    """Every hop (n, bands·channels, hop) of one run, by the live preprocessing, a second at a time (runs are whole)."""
     from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
     from bci.types import Channel, StreamSpec
 
     channels = tuple(Channel(label, "EEG", "uV") for label in LABELS)
     stream = StreamSpec(name="imagery", sfreq_hz=RAW_HZ, channels=channels, format="int16")
-    spec = PreprocessingSpec(channels=LABELS, sfreq_hz=SFREQ_HZ, hop=HOP, bands_hz=(*BANDS_HZ, WIDE_HZ))
+    spec = PreprocessingSpec(channels=LABELS, sfreq_hz=SFREQ_HZ, hop=int(SFREQ_HZ), bands_hz=(*BANDS_HZ, WIDE_HZ))
     preprocessing = Preprocessing(spec, stream)
     preprocessing.start(x[:, 0])
     found, block = [], preprocessing.block
     for at in range(0, x.shape[1] - block + 1, block):
         found += [data for data, _ in preprocessing.step(np.ascontiguousarray(x[:, at : at + block]))]
-    return np.stack(found)
+    seconds = np.stack(found)
+    return seconds.reshape(*seconds.shape[:2], -1, HOP).swapaxes(1, 2).reshape(-1, seconds.shape[1], HOP)
 
 
 def trials_of(hops: NDArray[np.float32], onsets: list[int]) -> list[NDArray[np.float32] | None]:

@@ -26,7 +26,7 @@ from decoders.networks.network import aligned
 from decoders.spec import DecoderSpec, Request
 from decoders.training.plan import Plan
 
-WINDOW_S = 3.4  # of a network: more than the recentred 3 s, for its kernels in time
+WINDOW_S = 3.4  # of a network: more than the recentred 3 s, for kernels in time; fbnet, which has none, loses by it
 RECIPE = {"n_filters": 24.0, "kernel": 20.0, "pool": 4.0, "frame_kernel": 8.0, "frame_pool": 2.0}
 CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # family, sizes, fields of `Plan`
     "eegnet": ("eegnet", RECIPE, {}),
@@ -44,6 +44,7 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # famil
         {"n_filters": 80.0, "pooled_hops": 10.0},
         {"rate": 3e-3, "n_epochs": 30},
     ),
+    "fbnet, filters as they are": ("fbnet", {}, {"rate": 1e-9, "n_epochs": 1}),
     "fbnet, rate .0003": ("fbnet", {}, {"rate": 3e-4}),
     "fbnet, rate .001": ("fbnet", {}, {"rate": 1e-3}),
     "fbnet, rate .003": ("fbnet", {}, {"rate": 3e-3}),
@@ -65,11 +66,12 @@ CANDIDATES: dict[str, tuple[str, dict[str, float], dict[str, Any]]] = {  # famil
 def spec_of(name: str, cued: data.Cued) -> DecoderSpec:
     """The candidate's spec for these channels and bands."""
     family, sizes, _ = CANDIDATES[name]
+    window_s = data.WINDOW_S if family == "fbnet" else WINDOW_S
     labels = tuple(f"{c} {low:g}-{high:g}" for low, high in cued.bands_hz for c in cued.labels)
     return load_class(family).design(
         Request(
             channels=labels, sfreq_hz=data.SFREQ_HZ, hop=data.HOP, classes=("left", "right"),
-            n_bands=len(cued.bands_hz), window_s=WINDOW_S, options={**sizes, "mirror": 1.0},
+            n_bands=len(cued.bands_hz), window_s=window_s, options={**sizes, "mirror": 1.0},
             recentre_hops=round(data.WINDOW_S * data.SFREQ_HZ / data.HOP),
         )
     )  # fmt: skip

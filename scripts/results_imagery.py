@@ -229,7 +229,8 @@ class Results:
             found = np.zeros(len(cued.y))
             for k in range(data.N_FOLDS):
                 test = np.isin(cued.person, task.splits[f"fold {k}"][1])
-                align = task.align(task.start[f"fold {k}"], False)
+                align = np.zeros_like(task.covariance)
+                align[test] = align_trials(task.covariance[test], cued.person[test], task.start[f"fold {k}"])
                 if decoder:
                     found[test] = task.log_odds(self._kept(decoder, k), task.cued.rows[test], align[test])
                 else:
