@@ -104,7 +104,8 @@ Paired over people:
 
 The five frontal channels alone, 8 Hz and above, still tell left from right by what is left of the eyes; so the column
 of 21 channels is not imagery alone. Gaze and history beat every honest decoder here; that is why the headline leaves
-out the frontal channels and all below 8 Hz, and why no label or evidence passes from one trial to the next. Shuffle: the
+out the frontal channels and all below 8 Hz, and why no label or evidence passes from one trial to the next.
+Shuffle: the
 recordings' (rest + cue) segments in another order, filtered after splicing; what differs from the true order would be
 state that leaks."""
 
