@@ -51,7 +51,8 @@ def section(rows: dict[str, Row], cued: data.Cued, answers: dict[str, Any]) -> s
     if networks["frontal"]:
         control.append(_line(f"frontal: {networks['pick']}", networks["frontal"]))
     for name in NAMES:
-        control.append(_line(f"shuffle: `{name}`, mean of five orders", rows[f"shuffle/{name}"]))
+        if f"shuffle/{name}" in rows:  # five passes over all recordings each: the last to be computed
+            control.append(_line(f"shuffle: `{name}`, mean of five orders", rows[f"shuffle/{name}"]))
     if (row := within_row(answers, networks["pick"], cued)) is not None:
         within.append(_line(f"network {networks['pick']}", row))
     if networks["pick"] and "shuffle/network" in rows:

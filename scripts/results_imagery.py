@@ -141,9 +141,13 @@ class Results:
         """All trials."""
         return data.load(self.folder, self.work)
 
+    def path(self, key: str) -> Path:
+        """Where a row is kept."""
+        return self.work / "rows" / f"{key.replace('/', '__')}.json"
+
     def get(self, key: str) -> dict[str, Any]:
         """A row from its file, or computed and written."""
-        path = self.work / "rows" / f"{key.replace('/', '__')}.json"
+        path = self.path(key)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             row = self.rows[key]()
@@ -280,6 +284,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="DATA", help="motor_imagery_21ch")
     parser.add_argument("--work", type=Path, required=True, help="A folder outside the repository, about 4 GB.")
     parser.add_argument("--rows", nargs="*", help="Only these, by how they begin; the page is not written.")
+    parser.add_argument("--kept", action="store_true", help="Write the page of what is computed already.")
     parser.add_argument("--list", action="store_true", help="Name the rows and end.")
     parser.add_argument("--export", action="store_true", help="Write WORK/packed for the networks' machine and end.")
     a = parser.parse_args()
@@ -297,7 +302,7 @@ def main() -> None:
             if any(key.startswith(word) for word in a.rows):
                 results.get(key)
     else:
-        rows = {key: results.get(key) for key in results.rows}
+        rows = {key: results.get(key) for key in results.rows if not a.kept or results.path(key).exists()}
         write_page(ROOT / "docs" / "results.md", rows, results.cued, results.networks)
 
 
