@@ -77,7 +77,7 @@ def test_a_recentred_filter_bank_is_trained_and_runs(recording, tmp_path, capsys
     model = load(tmp_path / "model")
     assert (model.spec.n_bands, model.spec.recentre_hops, model.spec.options["mirror"]) == (2, 15, 1.0)
     card = (tmp_path / "model" / "card.md").read_text("utf-8")
-    assert "3 channels at 125 Hz in uV; band 8–12 Hz, 11–16 Hz" in card
+    assert "3 channels at 125 Hz in uV; 8–12, 11–16 Hz" in card
     assert "recentring | a step every 3 s" in card
     assert evaluate(model, [SimulatedPerson(1, 1.0, session=3, n_trials=4).recording()])["accuracy"] >= 0.5
 

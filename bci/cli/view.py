@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
+from bci.cli.common import emit, output_options
+
 
 @click.command()
 @click.option("--session", "group", default="", metavar="ID", help="Which one, where several are visible.")
 @click.option("--theme", type=click.Choice(["dark", "light"]), help="Colours; remembered.")
-def command(group: str, theme: str | None) -> None:
+@output_options
+def command(group: str, theme: str | None, json_path: str | None, quiet: bool) -> None:
     r"""Look at a session that shares itself, here or on another machine: signals, decoder, health, latency.
 
     \b
@@ -19,4 +22,5 @@ def command(group: str, theme: str | None) -> None:
     """
     from bci.gui.app import main
 
-    raise SystemExit(main([*(["--group", group] if group else []), *(["--theme", theme] if theme else [])]))
+    drawn = main([*(["--group", group] if group else []), *(["--theme", theme] if theme else [])])
+    emit(drawn, f"{drawn['n_frames']} frames drawn, {drawn['n_dropped_frames']} dropped", json_path, quiet)

@@ -1,7 +1,5 @@
 """``python -m bci.gui``."""
 
-import sys
-
 from bci.gui.app import main
 
-sys.exit(main())
+main()

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from typing import Any
 
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtWidgets
@@ -34,8 +35,8 @@ def settings() -> QtCore.QSettings:
     return QtCore.QSettings("rolandic", "window")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Show one session until the window is closed."""
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """Show one session until the window is closed; how many frames it drew, and how many came too late."""
     parser = argparse.ArgumentParser(prog="python -m bci.gui")
     parser.add_argument("--group", default="", help="session to show; the first one that is visible otherwise")
     parser.add_argument("--theme", choices=sorted(THEMES))
@@ -49,4 +50,5 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda *_: window.close())
     signal.signal(signal.SIGTERM, lambda *_: window.close())
     window.show()
-    return app.exec_()
+    app.exec_()
+    return {"n_frames": window.n_frames, "n_dropped_frames": window.n_dropped}
