@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from bci.__main__ import main
-from bci.config import GateSection, StreamSettings
+from bci.config import GateSection, SessionConfig, StreamSettings
+from bci.devices import DEVICES
 from bci.types import Channel, Command, Flag, RecordedStream, StreamSpec, number_label
 from decoders import DECODERS
 from tests.helpers.fault_sender import CHUNK, LABELS, SFREQ_HZ, fitted_model, wave
@@ -406,7 +407,7 @@ def test_a_place_for_a_recording_that_cannot_be_written(bci, unique_name, tmp_pa
         ("[gate]\nthreshold = 2\n", "gate.threshold = 2: input should be less than 1"),
         (
             "gait = 1\n",
-            "unknown key gait = 1; allowed in this section: stream, model, gate, devices, recording, expect",
+            f"unknown key gait = 1; allowed in this section: {', '.join(SessionConfig.model_fields)}",
         ),
         ("stream = 3\n", "stream = 3: it is a section; write [stream] with " + ", ".join(StreamSettings.model_fields)),
     ],
@@ -435,7 +436,7 @@ def test_a_model_that_is_not_the_expected_one(text, expected, run, tmp_path):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("robot:arm", "device 'robot:arm' is unknown; what works: null:, udp://HOST:PORT, lsl:NAME"),
+        ("robot:arm", f"device 'robot:arm' is unknown; what works: {', '.join(how for _, how in DEVICES.values())}"),
         ("udp://host", "device 'udp://host': must be udp://HOST:PORT, such as udp://127.0.0.1:9000"),
     ],
 )
