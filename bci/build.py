@@ -21,6 +21,7 @@ from bci.config import (
     SessionConfig,
     channel_index,
     default_dwell_s,
+    default_release,
     parse_config,
     to_toml,
 )
@@ -69,7 +70,7 @@ def gate_settings(config: SessionConfig, classes: tuple[str, ...], is_epoch_mode
         classes=classes,
         rest=rest,
         threshold=threshold,
-        release=g.release if g.release is not None else 0.8 * threshold,
+        release=g.release if g.release is not None else default_release(threshold),
         evidence_s=g.evidence_s,
         dwell_s=g.dwell_s if g.dwell_s is not None else default_dwell_s(is_epoch_model),
         refractory_s=g.refractory_s,
@@ -227,7 +228,7 @@ def open_recorded(
     metadata = metadata_of(file.header_xml[names.index("bci-events")]) if "bci-events" in names else ""
     recorded = read_session(file.recording, metadata)
     overrides = {
-        "gate": {"threshold": threshold, "release": None if threshold is None else 0.8 * threshold},
+        "gate": {"threshold": threshold, "release": None if threshold is None else default_release(threshold)},
         "model": {"compute": compute},
     }
     config = parse_config(recorded.metadata["config"], overrides, where=str(path))

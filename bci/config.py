@@ -250,6 +250,11 @@ def with_chosen_gate(config: SessionConfig, info: Mapping[str, Any]) -> SessionC
     return config.model_copy(update={"gate": gate.model_copy(update=update)})
 
 
+def default_release(threshold: float) -> float:
+    """Where a dwell ends if nobody says."""
+    return 0.8 * threshold
+
+
 def default_dwell_s(is_epoch_model: bool) -> float:
     """How long a class must be held where nobody says: a marker's one answer is an answer."""
     return 0.0 if is_epoch_model else 0.5

@@ -17,7 +17,7 @@ from calibration.trials import Trials, check_trials
 from decoders import load_class
 from decoders.engine import softmax, use_one_thread
 from decoders.mirror import mirror_order
-from decoders.spec import DecoderSpec, Family, FitError, Fitted
+from decoders.spec import Arrays, DecoderSpec, Family, FitError, Fitted
 from decoders.training.plan import Journal, Plan, Unit
 from decoders.windowed import Windowed
 
@@ -79,25 +79,16 @@ def calibrate(
         The trials are too few, of one class, not finite, or have a constant channel; or a plan without a network.
     """
     check_trials(trials, spec.channels)
-    family = load_class(spec.name)
     use_one_thread()
     fold, split = folds(trials)
     held_out = np.zeros((len(trials.y), len(spec.classes)))
     fitted = None
     for k in each([*range(fold.max() + 1), None]):
         rest = fold != k if k is not None else np.ones(len(fold), bool)
-        align, start = None, None
-        if spec.recentre_hops:
-            start, align = recentred(spec, trials, rest)
         name = "all" if k is None else f"fold-{k}"
-        taught = align[rest] if align is not None else None
-        fitted = _fit(family, spec, trials.of(rest), seed, plan, journals, name, taught)
-        params = fitted.params
-        if align is not None:
-            params = {**fitted.params, "align": align[~rest]}
-            fitted = Fitted(fitted.weights, {**fitted.params, "align": start})
+        fitted = fit_to(spec, trials, rest, seed=seed, plan=plan, journals=journals, name=name)
         if k is not None:
-            held_out[~rest] = decide(family, spec, Fitted(fitted.weights, params), trials.x[~rest])
+            held_out[~rest] = decide_of(spec, fitted, trials, ~rest)
     assert fitted is not None
     t = temperature(held_out, trials.y)
     p = softmax(held_out / t)
@@ -123,7 +114,44 @@ def calibrate(
     return Calibrated(fitted, p, scores)
 
 
-def recentred(
+def fit_to(
+    spec: DecoderSpec,
+    trials: Trials,
+    rest: NDArray[np.bool_],
+    *,
+    seed: int,
+    plan: Plan | None = None,
+    journals: Callable[[str], Journal] | None = None,
+    name: str = "all",
+) -> Fitted:
+    """A decoder of the trials ``rest``; where it recentres, from each trial's own matrix, and with the start in params.
+
+    ``name`` is that of its journal; the rest is as in `calibrate`.
+    """
+    family, start, align = load_class(spec.name), None, None
+    if spec.recentre_hops:
+        start, align = _recentred(spec, trials, rest)
+        align = align[rest]
+    fitted = _fit(family, spec, trials.of(rest), seed, plan, journals, name, align)
+    return fitted if start is None else Fitted(fitted.weights, {**fitted.params, "align": start})
+
+
+def decide_of(spec: DecoderSpec, fitted: Fitted, trials: Trials, which: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Logits of the trials ``which``, each with the matrix that recentring had come to by then, if there is any."""
+    params = moved_params(spec, fitted.params, trials)
+    if spec.recentre_hops:
+        params = {**params, "align": params["align"][which]}
+    return decide(load_class(spec.name), spec, Fitted(fitted.weights, params), trials.x[which])
+
+
+def moved_params(spec: DecoderSpec, params: Arrays, trials: Trials) -> Arrays:
+    """Where the decoder recentres, ``align`` of each trial, as the trials before it have moved it; else as they are."""
+    if not spec.recentre_hops:
+        return params
+    return {**params, "align": align_trials(_covariances(spec, trials), trials.groups("person"), params["align"])}
+
+
+def _recentred(
     spec: DecoderSpec, trials: Trials, rest: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where recentring starts, by the trials ``rest``, and the matrix of each trial, in their order in time."""
@@ -132,14 +160,6 @@ def recentred(
     mirror = mirror_order(spec.channels[:c]) if spec.options.get("mirror") else None
     start = starting_alignment(covariance[rest], mirror)
     return start, align_trials(covariance, trials.groups("person"), start)
-
-
-def moved_along(spec: DecoderSpec, fitted: Fitted, trials: Trials) -> Fitted:
-    """The decoder for these trials, each with the matrix that recentring had come to; as it is without recentring."""
-    if not spec.recentre_hops:
-        return fitted
-    align = align_trials(_covariances(spec, trials), trials.groups("person"), fitted.params["align"])
-    return Fitted(fitted.weights, {**fitted.params, "align": align})
 
 
 def _covariances(spec: DecoderSpec, trials: Trials) -> NDArray[np.float64]:

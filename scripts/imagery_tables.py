@@ -154,6 +154,9 @@ def _people(row: Row) -> NDArray[np.float64]:
 
 def _networks(answers: dict[str, Any], cued: data.Cued, rows: dict[str, Row]) -> dict[str, Any]:
     """Rows, pairs and words about what was trained on the other machine."""
+    from imagery_networks import CANDIDATES
+
+    answers = {key: row for key, row in answers.items() if key.split("/")[1] in CANDIDATES}  # else of an older script
     chosen = {key.split("/")[1]: row for key, row in answers.items() if key.startswith("choose/")}
     done = sorted({key.split("/")[1] for key in answers if key.startswith("across/")},
                   key=lambda name: -chosen[name]["mean"] if name in chosen else 0.0)  # fmt: skip

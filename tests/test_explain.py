@@ -46,6 +46,23 @@ def test_a_skilled_person_is_decoded_by_the_hands_channels(decoder, plan, tmp_pa
     assert len(draw(result, "x").axes) >= len(result["map"][0])
 
 
+@pytest.mark.parametrize("decoder", ["riemann_fb", "eegnet"])
+def test_a_decoder_that_recentres_is_explained_as_it_decides(decoder, tmp_path):
+    """The map is of trials as recentring had aligned them: ten times the signal makes the same answers."""
+    runs = [recording("S001", f"R{i}", i, skill=1.0) for i in range(2)]
+    settings = TrainSettings(
+        labels=LABELS, decoder=decoder, window_s=2.0, hop_s=0.25, decide_at_s=2.5, channels=CHANNELS,
+        recentre="riemann", plan=Plan(n_epochs=20) if decoder == "eegnet" else None,
+    )  # fmt: skip
+    train(runs, settings).save(str(tmp_path / "m"))
+    model, weights = load_model(tmp_path / "m"), load_weights(tmp_path / "m")
+    loud = recording("S001", "R9", 9, skill=1.0)
+    loud.streams[0].samples[:] *= 10
+    result = explain(model, weights, [loud])
+    assert result["accuracy"] > result["chance_band"][1]
+    assert np.isfinite(result["map"]).all()
+
+
 def test_a_map_of_a_decoder_at_chance_or_of_any_weights_means_nothing(tmp_path, monkeypatch):
     model, weights = trained(tmp_path / "m", "riemann", skill=0.0)
     result = explain(model, weights, [recording("S001", "R9", 9)])

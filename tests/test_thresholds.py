@@ -2,21 +2,27 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from bci.build import gate_settings
-from bci.config import parse_config, with_chosen_gate
+from bci.build import build_session, gate_settings
+from bci.config import SessionConfig, parse_config, with_chosen_gate
 from bci.control.gate import GateSettings
 from bci.errors import ConfigError
 from bci.offline import gate_choice
 from bci.offline.gate_choice import HeldOut, is_at_rest, run_gate, tally
-from bci.offline.train import TrainSettings, train
+from bci.offline.stream import play
+from bci.offline.train import Design, TrainSettings, preprocess, train
+from bci.pipeline import Pipeline
 from bci.sources.simulated import SimulatedPerson
-from bci.types import Recording
+from bci.types import Prediction, Recording
+from calibration.fit import fit_to
 from calibration.thresholds import Setting, Tally, choose, report, total, upper_bound_per_min
 from calibration.trials import Cue, HopRun
+from decoders import load_class
+from decoders.checkpoint import Model
 from decoders.spec import FitError
 
 
@@ -154,6 +160,32 @@ def test_training_chooses_and_the_session_uses_it_unless_told_otherwise(recordin
     used = gate_settings(told, ("left", "right"), False)
     assert (used.threshold, used.dwell_s) == (0.7, 0.1)
     assert with_chosen_gate(parse_config(""), {}).gate.threshold == 0.8
+
+
+def test_the_gate_is_chosen_by_what_a_session_would_say(recordings):
+    """Also of a decoder that recentres: its alignment moves in the held-out run as it will live."""
+    settings = msgspec.structs.replace(
+        SETTINGS, decoder="riemann_fb", recentre="riemann", bands_hz=((8.0, 12.0), (11.0, 16.0)), bandpass_hz=None
+    )
+    design = Design.of(recordings[0], settings)
+    spec = design.spec
+    runs = [preprocess(one, design.preprocessing, settings, spec) for one in recordings]
+    trials = design.cut(runs)
+    fitted = fit_to(spec, trials, np.ones(len(trials.y), bool), seed=0)
+    held_out = gate_choice.predict_held_out(spec, fitted, trials, runs, seed=0)[1]
+
+    other = fit_to(spec, trials, trials.run != 1, seed=0)
+    decoder = load_class(spec.name).restore(spec, other.weights)
+    stream = recordings[1].signals[0]
+    model = Model(decoder, other.params, msgspec.to_builtins(design.preprocessing), spec, "0" * 64, {})
+    pipeline = Pipeline(model, stream.spec)
+    session = build_session(SessionConfig(), stream.spec, {model.hash: pipeline}, model.hash)
+    live = [o for o in play(session, stream, recordings[1]) if isinstance(o, Prediction)]
+    trusted = np.array([not o.flags for o in live])
+    assert trusted.sum() > 200
+    assert np.array_equal(trusted, held_out.is_good)
+    np.testing.assert_allclose(np.array([o.p for o in live])[trusted], held_out.p[trusted], rtol=1e-9)
+    assert pipeline._recentring.n_windows > 10
 
 
 def test_one_recording_cannot_be_held_out(recordings):

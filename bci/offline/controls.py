@@ -126,8 +126,9 @@ def _gaze(recordings: Sequence[Recording], settings: TrainSettings, protocol: Pr
     if not pairs:
         raise ConfigError(f"{recordings[0].path}: --control gaze needs Fp1 and Fp2, or F7 and F8")
     eyes = msgspec.structs.replace(
-        settings, decoder="riemann", bipolar_pairs=pairs, channels=None, bandpass_hz=EYE_HZ, notch_hz=None,
-        reference="none", bad_channels=(), clip=None, window_s=settings.decide_at_s, plan=None, init="",
+        settings, decoder="riemann", bipolar_pairs=pairs, channels=None, bandpass_hz=EYE_HZ, bands_hz=(), notch_hz=None,
+        recentre="none", mirror=False, reference="none", bad_channels=(), clip=None, window_s=settings.decide_at_s,
+        plan=None, init="",
     )  # fmt: skip
     design = Design.of(recordings[0], eyes)
     trials = design.cut([preprocess(one, design.preprocessing, eyes, design.spec) for one in recordings])

@@ -15,11 +15,11 @@ from bci.offline.train import Design, TrainSettings, preprocess
 from bci.signal.preprocessing import PreprocessingSpec
 from bci.types import Recording
 from calibration import stats
-from calibration.fit import decide
+from calibration.fit import decide, moved_params
 from calibration.trials import Trials
 from decoders import load_class
 from decoders.checkpoint import Model
-from decoders.spec import Arrays, DecoderError, Fitted, SpecError
+from decoders.spec import Arrays, DecoderError, DecoderSpec, Fitted, SpecError
 
 N_RANDOM = 5
 N_STEPS = 32  # of the path of integrated gradients
@@ -58,13 +58,14 @@ def explain(
     """
     trials = _trials(model, recordings, source)
     family, spec = load_class(model.spec.name), model.spec
-    logits = decide(family, spec, Fitted(weights, model.params), trials.x)
+    params = moved_params(spec, model.params, trials)
+    logits = decide(family, spec, Fitted(weights, params), trials.x)
     accuracy = stats.accuracy(trials.y, logits.argmax(axis=1))
     chance = stats.chance_level(trials.y.tolist())
     band = stats.chance_band(len(trials.y), chance)
-    found = _map(model, weights, trials)
+    found = _map(spec, weights, params, trials)
     rng = np.random.default_rng(seed)
-    others = [_map(model, _shuffled(weights, rng), trials) for _ in range(N_RANDOM)]
+    others = [_map(spec, _shuffled(weights, rng), params, trials) for _ in range(N_RANDOM)]
     similarity = float(np.median([abs(_rank_correlation(found, other)) for other in others]))
     why = []
     if accuracy <= band[1]:
@@ -106,11 +107,10 @@ def _trials(model: Model, recordings: Sequence[Recording], source: dict[str, Any
         raise ModelError(f"model {model.hash[:12]} cannot be explained: {error}") from None
 
 
-def _map(model: Model, weights: Arrays, trials: Trials) -> NDArray[np.float64]:
-    family, spec = load_class(model.spec.name), model.spec
+def _map(spec: DecoderSpec, weights: Arrays, params: Arrays, trials: Trials) -> NDArray[np.float64]:
     if spec.backend == "torch":
-        return _gradients(model, weights, trials)
-    logits = decide(family, spec, Fitted(weights, model.params), trials.x)
+        return _gradients(spec, weights, params, trials)
+    logits = decide(load_class(spec.name), spec, Fitted(weights, params), trials.x)
     output = logits[:, 1] - logits[:, 0]
     if spec.epoch is None:
         measured = np.log(trials.x[:, :, -(spec.receptive_field or 0) :].astype(np.float64).var(axis=2) + 1e-30)[
@@ -123,25 +123,27 @@ def _map(model: Model, weights: Arrays, trials: Trials) -> NDArray[np.float64]:
     return covariance / max(float(deviation.var()), 1e-30)
 
 
-def _gradients(model: Model, weights: Arrays, trials: Trials) -> NDArray[np.float64]:
+def _gradients(spec: DecoderSpec, weights: Arrays, params: Arrays, trials: Trials) -> NDArray[np.float64]:
     try:
         from captum.attr import IntegratedGradients
     except ImportError:
         raise ConfigError("bci explain of a network needs captum: pip install rolandic[explain]") from None
     import torch
 
-    spec, network = model.spec, load_class(model.spec.name).restore(model.spec, weights)
-    decoder: Any = network
-    params = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in model.params.items()}
+    decoder: Any = load_class(spec.name).restore(spec, weights)
+    tensors = {name: torch.from_numpy(np.asarray(value, np.float32)) for name, value in params.items()}
+    moved = (tensors["align"],) if spec.recentre_hops else ()  # a matrix for each trial, which captum repeats with it
 
-    def last(x: Any) -> Any:
-        return decoder.forward(x, decoder.initial_state(len(x)), params)[0][:, -1]
+    def last(x: Any, *align: Any) -> Any:
+        own = tensors | dict(zip(("align",), align, strict=False))
+        return decoder.forward(x, decoder.initial_state(len(x)), own)[0][:, -1]
 
     x = torch.from_numpy(np.ascontiguousarray(trials.x[:, :, trials.x.shape[2] % spec.hop :]))
     gradients = IntegratedGradients(last, multiply_by_inputs=True)
     found = gradients.attribute(
-        x, target=torch.from_numpy(np.asarray(trials.y, np.int64)), n_steps=N_STEPS, internal_batch_size=64
-    )
+        x, target=torch.from_numpy(np.asarray(trials.y, np.int64)), additional_forward_args=moved or None,
+        n_steps=N_STEPS, internal_batch_size=64,
+    )  # fmt: skip
     return _binned(np.abs(found.detach().double().numpy()), spec.sfreq_hz).mean(axis=0)
 
 

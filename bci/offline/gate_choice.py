@@ -11,14 +11,18 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from bci.config import default_release
 from bci.control.gate import GateSettings, GateState, control, step
 from bci.errors import ConfigError
 from bci.types import Command, Control, Flag, Health, Prediction
+from calibration.align import Recentring
+from calibration.fit import fit_to
 from calibration.thresholds import Setting, Tally, report
 from calibration.trials import HopRun, Trials
 from decoders import load_class
 from decoders.engine import Runner
 from decoders.spec import Decoder, DecoderSpec, Fitted
+from decoders.training.plan import Plan
 
 THRESHOLDS = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 DWELLS_S = (0.25, 0.5, 1.0)
@@ -43,10 +47,12 @@ def choose_gate(
     wanted_per_min: float,
     trial_s: float,
     seed: int,
+    plan: Plan | None = None,
 ) -> dict[str, Any]:
     """What `calibration.thresholds.report` says of this decoder on these runs.
 
-    Each run is decoded by a decoder that was fitted on the others, with the temperature of ``fitted``. Rest is what
+    Each run is decoded by a decoder that was fitted on the others as ``fitted`` was (``plan``: of a network), with its
+    temperature, and that recentres as it will live. Rest is what
     lies more than ``trial_s`` after a cue, or behind a cue of the class ``rest``; commands are those of the gate with
     its usual settings, armed throughout.
 
@@ -59,7 +65,7 @@ def choose_gate(
     """
     if spec.epoch is not None:
         raise ConfigError("--false-commands-per-min: a decoder that answers markers says nothing at rest; leave it out")
-    held_out = predict_held_out(spec, fitted, trials, runs, seed=seed)
+    held_out = predict_held_out(spec, fitted, trials, runs, seed=seed, plan=plan)
     base = GateSettings(classes=tuple(spec.classes), rest="rest" if "rest" in spec.classes else None)
     chance = 1 / len(spec.classes)
     grid = [Setting(t, d) for t, d in itertools.product(THRESHOLDS, DWELLS_S) if t > chance]
@@ -67,12 +73,13 @@ def choose_gate(
 
 
 def settings_of(base: GateSettings, setting: Setting) -> GateSettings:
-    """As the live gate has them: release is 0.8 of the threshold."""
-    return replace(base, threshold=setting.threshold, release=0.8 * setting.threshold, dwell_s=setting.dwell_s)
+    """As the live gate has them."""
+    release = default_release(setting.threshold)
+    return replace(base, threshold=setting.threshold, release=release, dwell_s=setting.dwell_s)
 
 
 def predict_held_out(
-    spec: DecoderSpec, fitted: Fitted, trials: Trials, runs: Sequence[HopRun], *, seed: int
+    spec: DecoderSpec, fitted: Fitted, trials: Trials, runs: Sequence[HopRun], *, seed: int, plan: Plan | None = None
 ) -> list[HeldOut]:
     """Every hop of each run, by a decoder that has not seen the run."""
     family, n_classes = load_class(spec.name), len(spec.classes)
@@ -84,14 +91,17 @@ def predict_held_out(
                 "--false-commands-per-min: each recording is held out in turn, so two or more are needed, "
                 "each class in at least two of them"
             )
-        weights = family.fit(spec, trials.x[rest], trials.y[rest], seed=seed)
-        params = {**weights.params, "temperature": fitted.params["temperature"]}
-        runner = Runner(cast("Decoder", family.restore(spec, weights.weights)), params)
-        found.append(HeldOut(run, *_decoded(runner, spec.n_priming_hops, run)))
+        other = fit_to(spec, trials, rest, seed=seed, plan=plan)
+        params = {**other.params, "temperature": fitted.params["temperature"]}
+        runner = Runner(cast("Decoder", family.restore(spec, other.weights)), params)
+        recentring = Recentring(params["align"], spec.recentre_hops) if spec.recentre_hops else None
+        found.append(HeldOut(run, *_decoded(runner, recentring, spec.n_priming_hops, run)))
     return found
 
 
-def _decoded(runner: Runner, n_priming: int, run: HopRun) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _decoded(
+    runner: Runner, recentring: Recentring | None, n_priming: int, run: HopRun
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """As in a session: memory begins anew with each segment, and what was not good is felt for ``n_priming`` hops."""
     p = np.zeros((len(run.hops), len(runner.spec.classes)))
     is_good = np.zeros(len(run.hops), bool)
@@ -100,6 +110,10 @@ def _decoded(runner: Runner, n_priming: int, run: HopRun) -> tuple[NDArray[np.fl
         if run.segment[k] != segment:
             segment, n_bad = run.segment[k], n_priming
             runner.reset()
+            if recentring is not None:
+                recentring.begin_segment()
+        if recentring is not None and recentring.step(hop, bool(run.is_good[k])):
+            runner.set_params(align=recentring.align)
         p[k] = runner.step(hop)
         n_bad = n_priming if not run.is_good[k] else max(0, n_bad - 1)
         is_good[k] = n_bad == 0

@@ -18,9 +18,8 @@ from bci.offline.evaluate import CURVE_STEP_S
 from bci.offline.score import Rows, score
 from bci.offline.train import Design, TrainSettings, check_labels, preprocess, training_plan
 from bci.types import Recording
-from calibration.fit import N_FOLDS, calibrate, consecutive_parts, decide, group_folds, moved_along
+from calibration.fit import N_FOLDS, calibrate, consecutive_parts, decide_of, group_folds
 from calibration.trials import HopRun, Trials, decision_hop
-from decoders import load_class
 from decoders.engine import softmax
 from decoders.spec import DecoderError, Fitted
 
@@ -112,10 +111,7 @@ class _Tested:
             seen = np.array([(int(r), i) in keys for r, i in zip(trials.run, number, strict=True)], bool)
             if not seen.any():
                 continue
-            moved = moved_along(spec, fitted, trials)
-            if spec.recentre_hops:
-                moved = Fitted(moved.weights, {**moved.params, "align": moved.params["align"][seen]})
-            p = softmax(decide(load_class(spec.name), spec, moved, trials.x[seen]) / warm)
+            p = softmax(decide_of(spec, fitted, trials, seen) / warm)
             for at, one in zip(np.flatnonzero(seen), p, strict=True):
                 run = int(trials.run[at])
                 if time_s == at_s:

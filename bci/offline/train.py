@@ -134,7 +134,7 @@ def train(
         trials = design.cut(runs)
         journals = work.open(_fingerprint(recordings, settings, plan, spec)).journal if work is not None else None
         calibrated = calibrate(spec, trials, seed=settings.seed, plan=plan, each=each, journals=journals)
-        gate = _gate(spec, calibrated.fitted, trials, runs, settings)
+        gate = _gate(spec, calibrated.fitted, trials, runs, settings, plan)
     except DecoderError as error:
         raise ModelError(f"cannot train on {_named(recordings)}: {error}") from None
     info = {
@@ -162,13 +162,21 @@ def train(
 
 
 def _gate(
-    spec: DecoderSpec, fitted: Fitted, trials: Trials, runs: Sequence[HopRun], settings: TrainSettings
+    spec: DecoderSpec,
+    fitted: Fitted,
+    trials: Trials,
+    runs: Sequence[HopRun],
+    settings: TrainSettings,
+    plan: Plan | None,
 ) -> dict[str, Any]:
     """Threshold and dwell for the wanted rate of false commands, where one is wanted."""
     if settings.false_commands_per_min is None:
         return {}
-    wanted, trial_s = settings.false_commands_per_min, settings.decide_at_s
-    return {"gate": choose_gate(spec, fitted, trials, runs, wanted_per_min=wanted, trial_s=trial_s, seed=settings.seed)}
+    chosen = choose_gate(
+        spec, fitted, trials, runs, wanted_per_min=settings.false_commands_per_min, trial_s=settings.decide_at_s,
+        seed=settings.seed, plan=plan,
+    )  # fmt: skip
+    return {"gate": chosen}
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def train_network(
         network.train(False)
         mean = total / len(label)
         if not np.isfinite(mean):
-            raise FitError(f"decoder {decoder.spec.name!r}: the loss is not finite; use a lower --rate")
+            raise FitError(f"decoder {decoder.spec.name!r}: the loss is not finite; use a lower --learning-rate")
         on_held_out = _loss_on(decoder, held_out, params, loss_of, device) if held_out is not None else None
         epochs += (Epoch(len(epochs) + 1, rate, mean, on_held_out),)
         if journal is not None:
