@@ -1,4 +1,4 @@
-"""Left and right exchanged: which electrode lies across the midline from which, by the names of the 10-20 system."""
+"""Left and right exchanged: electrodes by the names of the 10-20 system, classes by the words in their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from decoders.spec import DecoderSpec, SpecError
 
-_NAME = re.compile(r"(?P<row>[A-Za-z]+)(?P<place>\d+)(?P<rest>.*)")
+_ELECTRODE = re.compile(r"(?P<row>[A-Za-z]+?)(?P<place>z|\d+)(?P<half>h?)(?P<band> .*)?", re.IGNORECASE)
+_ROWS = re.compile(
+    r"N?FP|AFP?|F{1,2}[CT]{0,2}|F?T{1,2}P?|F?C{1,2}P?|T?P{1,2}|P{1,2}O|P?O{1,2}|O?I|[AMN]", re.IGNORECASE
+)
 
 
 def mirror_order(labels: Sequence[str]) -> NDArray[np.intp]:
@@ -19,7 +22,7 @@ def mirror_order(labels: Sequence[str]) -> NDArray[np.intp]:
     Raises
     ------
     SpecError
-        A row has no partner.
+        A row is not named as in the 10-20 system, or has no partner.
     """
     at = {label.upper(): i for i, label in enumerate(labels)}
     order = []
@@ -31,6 +34,23 @@ def mirror_order(labels: Sequence[str]) -> NDArray[np.intp]:
     return np.array(order, np.intp)
 
 
+def mirror_classes(classes: Sequence[str]) -> NDArray[np.intp]:
+    """For each class the one with left and right exchanged; one without a side is its own.
+
+    Raises
+    ------
+    SpecError
+        No two classes are each other's mirror image by name.
+    """
+    swap = {"left": "right", "right": "left"}
+    at = {label.lower(): i for i, label in enumerate(classes)}
+    others = [re.sub("left|right", lambda m: swap[m[0]], label.lower()) for label in classes]
+    order = [at.get(other, -1) for other in others]
+    if -1 in order or order == list(range(len(classes))):
+        raise SpecError(f"classes {', '.join(classes)} are no mirror images by name; call them left and right")
+    return np.array(order, np.intp)
+
+
 def check_mirror(spec: DecoderSpec) -> None:
     """Refuse ``options["mirror"]`` where there is no other side: SpecError."""
     if not spec.options.get("mirror"):
@@ -39,12 +59,15 @@ def check_mirror(spec: DecoderSpec) -> None:
         raise SpecError(
             f"decoder {spec.name!r}: mirror exchanges 2 classes, here are {len(spec.classes)}; leave it out"
         )
+    mirror_classes(spec.classes)
     mirror_order(spec.channels)
 
 
 def _across(label: str) -> str:
-    electrode, space, band = label.partition(" ")
-    if match := _NAME.fullmatch(electrode):
-        place = int(match["place"])
-        electrode = f"{match['row']}{place + 1 if place % 2 else place - 1}{match['rest']}"
-    return electrode + space + band
+    match = _ELECTRODE.fullmatch(label)
+    if match is None or not _ROWS.fullmatch(match["row"]):
+        raise SpecError(f"channel {label} is not named as in the 10-20 system, so it has no side; leave it out")
+    place = match["place"]
+    if place.isdigit():
+        place = str(int(place) + (1 if int(place) % 2 else -1))
+    return f"{match['row']}{place}{match['half']}{match['band'] or ''}"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from decoders.spec import DecoderSpec, SpecError
-from decoders.training.augment import AUGMENTATIONS, BANDSTOP_HZ, chain, mirrored_channels, mirrored_classes
+from decoders.training.augment import AUGMENTATIONS, BANDSTOP_HZ, chain
 
 SPEC = DecoderSpec(
     name="eegnet", channels=("C3", "Cz", "C4", "FC1", "FC2"), sfreq_hz=100.0, hop=10, receptive_field=200,
@@ -109,25 +109,3 @@ def test_a_chain_applies_what_it_names(x):
     assert chain((), SPEC)(x, Y, SPEC, generator)[0] is x
     with pytest.raises(SpecError, match=r"no augmentation warp; there are mirror, shift"):
         chain(("warp",), SPEC)
-
-
-@pytest.mark.parametrize(
-    ("channels", "order"),
-    [
-        (("C3", "Cz", "C4"), [2, 1, 0]),
-        (("C3 8-12", "C4 8-12", "C3 12-16", "C4 12-16"), [1, 0, 3, 2]),
-        (("FFC1h", "FFC2h", "TP9", "TP10", "FCz"), [1, 0, 3, 2, 4]),
-    ],
-)
-def test_counterparts_over_the_midline(channels, order):
-    assert mirrored_channels(channels) == order
-
-
-def test_what_has_no_mirror_image():
-    with pytest.raises(SpecError, match="C3 has no counterpart C4; add it or leave C3 out"):
-        mirrored_channels(("C3", "Cz"))
-    with pytest.raises(SpecError, match="EEG is not named as in the 10-20 system"):
-        mirrored_channels(("EEG",))
-    assert mirrored_classes(("Left_hand", "feet", "right_hand")) == [2, 1, 0]
-    with pytest.raises(SpecError, match="classes a, b are no mirror images"):
-        mirrored_classes(("a", "b"))

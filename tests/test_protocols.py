@@ -122,7 +122,7 @@ def test_skill_is_found_by_every_protocol_and_the_result_is_whole(protocol, n_te
 
 
 def test_recentring_follows_a_person_who_is_another():
-    """An electrode over one hand is twenty times as loud on the tested person: without recentring that decides alone."""
+    """An electrode over one hand is twenty times as loud on them: without recentring that decides alone."""
     tested = [recording("S9", run, 90 + k, skill=1.0) for k, run in enumerate(("R1", "R2"))]
     for one in tested:
         one.streams[0].samples[:, CHANNELS.index("C4")] *= 20

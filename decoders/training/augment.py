@@ -6,7 +6,6 @@ and a generator on the device of ``x``, and returns both changed; neither is cha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from decoders.mirror import mirror_classes, mirror_order
 from decoders.spec import DecoderSpec, SpecError
 
 Augmentation: TypeAlias = Callable[[Tensor, Tensor, DecoderSpec, torch.Generator], tuple[Tensor, Tensor]]
@@ -28,8 +28,8 @@ BANDSTOP_HZ = 3.0  # width of what is taken out
 def mirror(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Half of the trials with left and right electrodes swapped, and with them the classes left and right."""
     flipped = _draw(x, generator) < 0.5
-    electrode = torch.tensor(mirrored_channels(spec.channels), device=x.device)
-    other = torch.tensor(mirrored_classes(spec.classes), device=y.device)
+    electrode = torch.from_numpy(mirror_order(spec.channels)).to(x.device)
+    other = torch.from_numpy(mirror_classes(spec.classes)).to(y.device)
     swapped = other[y] if y.dim() == 1 else y[:, other]
     keep = flipped[:, None, None]
     return torch.where(keep, x[:, electrode], x), torch.where(flipped if y.dim() == 1 else flipped[:, None], swapped, y)
@@ -111,8 +111,8 @@ def chain(names: Sequence[str], spec: DecoderSpec) -> Augmentation:
     if spec.outputs and (labelled := [name for name in names if name in ("mirror", "mixup", "shift")]):
         raise SpecError(f"augmentation {', '.join(labelled)} changes labels or times; a regression cannot use it")
     if "mirror" in names:
-        mirrored_channels(spec.channels)
-        mirrored_classes(spec.classes)
+        mirror_order(spec.channels)
+        mirror_classes(spec.classes)
     chosen = [function for name, function in AUGMENTATIONS.items() if name in names]
 
     def augment(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -121,51 +121,6 @@ def chain(names: Sequence[str], spec: DecoderSpec) -> Augmentation:
         return x, y
 
     return augment
-
-
-def mirrored_channels(channels: Sequence[str]) -> list[int]:
-    """Of each channel, the place of its counterpart over the midline: C3 of C4, Cz of itself; bands apart.
-
-    Labels are those of the 10-20 system and its refinements: odd numbers are left, the next even ones right.
-
-    Raises
-    ------
-    SpecError
-        A label without a side, or without its counterpart.
-    """
-    place = {label.lower(): i for i, label in enumerate(channels)}
-    order = []
-    for label in channels:
-        match = re.fullmatch(r"([A-Za-z]+?)(z|\d+)(h?)((?: .*)?)", label)
-        if match is None:
-            raise SpecError(f"mirror: channel {label} is not named as in the 10-20 system, so it has no side")
-        letters, number, half, band = match.groups()
-        if number != "z":
-            number = str(int(number) + (1 if int(number) % 2 else -1))
-        other = f"{letters}{number}{half}{band}"
-        if other.lower() not in place:
-            raise SpecError(f"mirror: channel {label} has no counterpart {other}; add it or leave {label} out")
-        order.append(place[other.lower()])
-    return order
-
-
-def mirrored_classes(classes: Sequence[str]) -> list[int]:
-    """Of each class, the place of the one with left and right swapped; a class without a side is its own.
-
-    Raises
-    ------
-    SpecError
-        No two classes are each other's mirror image by name.
-    """
-    swap = {"left": "right", "right": "left"}
-    other = [
-        re.sub("left|right", lambda m: swap[m[0].lower()], label.lower(), flags=re.IGNORECASE) for label in classes
-    ]
-    place = {label.lower(): i for i, label in enumerate(classes)}
-    order = [place.get(name, -1) for name in other]
-    if -1 in order or order == list(range(len(classes))):
-        raise SpecError(f"mirror: classes {', '.join(classes)} are no mirror images by name; call them left and right")
-    return order
 
 
 def _draw(x: Tensor, generator: torch.Generator, *shape: int) -> Tensor:

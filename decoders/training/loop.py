@@ -37,7 +37,7 @@ def train_network(
 ) -> tuple[Epoch, ...]:
     """Fit in place on the device of the network: AdamW, a schedule, augmentation, balanced classes.
 
-    A network with a `mirror` sees every other trial mirrored left to right, its class exchanged. Randomness comes from
+    A network with `options["mirror"]` sees every other trial mirrored, its class exchanged. Randomness comes from
     torch's generator of that device: seed it, and on the CPU the result is the same bits, also when it goes on from a
     snapshot.
 
@@ -70,8 +70,9 @@ def train_network(
     decoder, device = cast("Decoder", network), next(network.parameters()).device
     signal, label = _tensors(decoder, x, y, device)
     loss_of = _objective(decoder, label)
-    augment, generator = chain(plan.augment, decoder.spec), _generator(device)
-    mirror = getattr(network, "mirror", None)
+    # a network that answers for the mirrored head too learns from it
+    names = ("mirror", *plan.augment) if decoder.spec.options.get("mirror") else plan.augment
+    augment, generator = chain(names, decoder.spec), _generator(device)
     n_batches = max(1, len(label) // (LARGE_BATCH if len(label) >= MANY_TRIALS else BATCH))
     n_epochs = plan.n_epochs or max(MIN_EPOCHS, -(-MIN_STEPS // n_batches))
     frozen = _freeze(network, plan.n_frozen)
@@ -88,10 +89,7 @@ def train_network(
             layer.train(False)
         total = rate = 0.0
         for batch in torch.randperm(len(label), generator=generator, device=device).tensor_split(n_batches):
-            inputs, wanted = signal[batch], label[batch]
-            if mirror is not None:
-                inputs, wanted = _mirrored(inputs, wanted, mirror)
-            inputs, wanted = augment(inputs, wanted, decoder.spec, generator)
+            inputs, wanted = augment(signal[batch], label[batch], decoder.spec, generator)
             logits, _ = decoder.forward(inputs, decoder.initial_state(len(batch)), params)
             loss = loss_of(logits, wanted)
             optimiser.zero_grad()
@@ -138,12 +136,6 @@ def _objective(decoder: Decoder, label: Tensor) -> Callable[[Tensor, Tensor], Te
     counts = torch.bincount(label).clamp(min=1)
     entropy = nn.CrossEntropyLoss(weight=len(label) / (len(counts) * counts), label_smoothing=LABEL_SMOOTHING)
     return lambda logits, wanted: entropy(logits[:, -1], wanted)
-
-
-def _mirrored(x: Tensor, label: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Half of the trials, drawn by chance, as the mirrored head would give them: the other of the two classes."""
-    is_mirrored = torch.rand(len(x), device=x.device) < 0.5
-    return torch.where(is_mirrored[:, None, None], x[:, order], x), torch.where(is_mirrored, 1 - label, label)
 
 
 @torch.no_grad()
