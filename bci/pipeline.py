@@ -64,6 +64,11 @@ class Pipeline:
         bad = dict.fromkeys((*spec.interpolate, *bad_channels))
         self.preprocessing = Preprocessing(msgspec.structs.replace(spec, interpolate=tuple(bad)), stream)
         self.model_hash = model.hash
+        if model.spec.outputs:
+            raise ModelError(
+                f"model {model.hash[:12]}: {model.spec.name} gives {', '.join(model.spec.outputs)}; "
+                "a session decides between classes, so take a classifier"
+            )
         self.classes = tuple(model.spec.classes)
         self.block = self.preprocessing.block
         self.signal_delay_s = self.preprocessing.delay_s + model.spec.delay_s
@@ -187,5 +192,5 @@ class Pipeline:
 
 
 def starting_align(params: Mapping[str, NDArray]) -> NDArray:
-    """Where recentring starts; of an ensemble, by its first member: all learnt from the same people."""
+    """Where recentring starts; of an ensemble the members' own, which `decoders.ensemble.combine` has compared."""
     return params["align"] if "align" in params else params["0.align"]

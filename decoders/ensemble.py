@@ -126,6 +126,12 @@ def combine(models: Sequence[Model]) -> tuple[DecoderSpec, Fitted, tuple[bytes |
                 f"models {first.hash[:12]} and {model.hash[:12]} differ in preprocessing: {key} {one!r} and {other!r}; "
                 "train them with the same options"
             )
+        start, other = (np.asarray(m.params.get("align", 0.0)) for m in (first, model))
+        if spec.recentre_hops and not np.array_equal(start, other):
+            raise SpecError(
+                f"models {first.hash[:12]} and {model.hash[:12]} start their recentring elsewhere; "
+                "train them on the same recordings"
+            )
     fitted = pack([Fitted(model.weights, model.params) for model in models])
     return spec, fitted, tuple(model.onnx[0] for model in models)
 

@@ -10,7 +10,7 @@ import pytest
 from bci.__main__ import main
 from decoders import contract as c
 from decoders import load_class
-from decoders.checkpoint import load_model, save_model
+from decoders.checkpoint import Model, load_model, save_model
 from decoders.engine import Runner
 from decoders.ensemble import combine, combined_spec, pack
 from decoders.onnx_step import export_fitted
@@ -102,3 +102,38 @@ def test_what_does_not_fit_is_named(folders, parts, tmp_path, capsys):
 def test_it_is_combined_and_not_trained():
     with pytest.raises(SpecError, match="bci ensemble MODEL MODEL"):
         load_class("ensemble").design(request())
+
+
+# --- recentring ------------------------------------------------------------------------------------------------------
+
+
+def recentring(name, align=None, seed=0):
+    spec, fitted = network(name, recentre_hops=20, seed=seed)
+    params = fitted.params if align is None else {**fitted.params, "align": align}
+    fitted = Fitted(fitted.weights, params)
+    restored = load_class(name).restore(spec, fitted.weights)
+    return Model(restored, fitted.params, HOW, spec, name[0] * 64, {}, (None,), fitted.weights)
+
+
+def test_what_recentring_moves_reaches_every_member():
+    align = recentring("eegnet").params["align"]
+    models = [recentring("eegnet"), recentring("tcn", align)]
+    spec, fitted, _ = combine(models)
+    assert spec.recentre_hops == 20
+    both = Runner(load_class("ensemble").restore(spec, fitted.weights), fitted.params)
+    alone = [Runner(m.decoder, m.params) for m in models]
+    hops = np.random.default_rng(1).normal(size=(12, 3, spec.hop)).astype(np.float32)
+    for k, hop in enumerate(hops):
+        if k == 6:
+            moved = align + 0.3 * np.eye(3, dtype=np.float32)
+            for runner in (both, *alone):
+                runner.set_params(align=moved)
+        logits = [np.log(runner.step(hop)) for runner in alone]
+        wanted = np.exp(np.mean([one - one.mean() for one in logits], axis=0))
+        np.testing.assert_allclose(both.step(hop), wanted / wanted.sum(), rtol=1e-6)
+
+
+def test_members_that_start_elsewhere_are_refused():
+    first = recentring("eegnet")
+    with pytest.raises(SpecError, match="start their recentring elsewhere; train them on the same recordings"):
+        combine([first, recentring("tcn", 2 * first.params["align"])])

@@ -309,3 +309,12 @@ def test_a_channel_without_signal_is_named_until_it_is_back(models):
     health = [o for o in outputs if isinstance(o, Health)]
     assert [h.level for h in health] == ["warn", "ok"]
     assert health[0].reasons == ("channel ch2 carries no signal: nothing is decided; mend it, or name it by --bad",)
+
+
+def test_a_model_that_gives_numbers_is_refused_by_a_session():
+    spec = load_class("ridge").design(
+        Request(channels=SPEC.labels, sfreq_hz=SFREQ_HZ, hop=HOP, outputs=("vx", "vy"), window_s=0.5)
+    )
+    pre = msgspec.to_builtins(PreprocessingSpec(channels=SPEC.labels, sfreq_hz=SFREQ_HZ, hop=HOP))
+    with pytest.raises(ModelError, match="ridge gives vx, vy; a session decides between classes"):
+        Pipeline(Model(None, {}, pre, spec, "0" * 64, {}), SPEC)

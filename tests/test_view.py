@@ -113,7 +113,7 @@ def test_a_session_is_gathered_from_its_own_streams():
     state.describe(metadata, labels)
     assert (state.classes, state.threshold, state.dwell_s) == (("left", "right"), 0.7, 0.4)
     rows = [[k, 10 * k, 10 + 0.1 * k, 0.02, 1 if k < 2 else 0, -1, -1, 0.2, 0.8] for k in range(6)]
-    state.receive("bci-hops", rows, np.arange(6.0))
+    state.receive("bci-hops", rows, 10 + 0.1 * np.arange(6))
     assert (state.n_hops, state.n_flagged) == (6, 2)
     assert state.dwell() == ("right", pytest.approx(0.3))
     said = [
@@ -142,7 +142,7 @@ class NoFeed:
     """A feed that gives what it is told."""
 
     def __init__(self):
-        self.streams, self.trouble, self.came = {}, "no session is visible", []
+        self.streams, self.trouble, self.came, self.quiet_s = {}, "no session is visible", [], float("inf")
 
     def poll(self):
         came, self.came = self.came, []

@@ -7,6 +7,8 @@ is read again.
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import queue
 import threading
 import time
@@ -65,7 +67,7 @@ class Feed:
         self.trouble = "looking for a session"
         self._opened: queue.SimpleQueue[Stream] = queue.SimpleQueue()
         self._known: set[str] = set()
-        self._wanted_raw: dict[str, str] = {}
+        self._primary: dict[str, str] = {}  # the signal that the session names: its uid, name and source_id
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._find, name="feed", daemon=True)
         self._thread.start()
@@ -99,9 +101,17 @@ class Feed:
         self._is_closing.set()
         self._thread.join(3.0)
 
+    @property
+    def quiet_s(self) -> float:
+        """How long the session has said nothing of itself; infinite where there is none."""
+        heard_s = [s.heard_s for s in self.streams.values() if s.spec.type == "rolandic"]
+        return time.monotonic() - max(heard_s) if heard_s else math.inf
+
     def _judge(self) -> None:
-        if not any(name.startswith("bci-") for name in self.streams):
+        if math.isinf(quiet_s := self.quiet_s):
             self.trouble = "no session is visible: start one with `bci run --share`, or look at the network"
+        elif quiet_s > SILENT_S:
+            self.trouble = f"nothing from the session for {quiet_s:.0f} s: it has ended, hangs, or the network is down"
         elif self.raw is None:
             self.trouble = "the session is here; its signal stream is not visible from this machine"
         elif (silent_s := time.monotonic() - self.raw.heard_s) > SILENT_S:
@@ -120,36 +130,28 @@ class Feed:
                         self._consider(info)
 
     def _consider(self, info: pylsl.StreamInfo) -> None:
-        if info.type() == "rolandic":
+        if info.type() == "rolandic" or info.name() == "bci-raw":
             group = info.source_id().removeprefix(f"{info.name()}-")
             if not self.group and info.name() == "bci-events":
                 self.group = group
             if group == self.group:
                 self._open(info, is_raw=info.name() == "bci-raw")
-        elif (
-            (info.name() == "bci-raw" and info.source_id().endswith(self.group) and self.group)
-            or info.uid() in self._wanted_raw
-            or (info.source_id() and info.source_id() in self._wanted_raw.values() and info.name() in self._wanted_raw)
-        ):
-            self._open(info, is_raw=True)
+        elif self._primary and info.name() == self._primary["name"]:
+            told = self._primary["source_id"]  # a sender that was started again has another uid
+            if info.uid() == self._primary["uid"] or (told and info.source_id() == told):
+                self._open(info, is_raw=True)
 
     def _open(self, info: pylsl.StreamInfo, is_raw: bool) -> None:
-        # without a correction by liblsl: on this machine the clock is the same, elsewhere a window tolerates its offset
-        inlet = pylsl.StreamInlet(
-            info, max_buflen=KEPT_S, recover=True, processing_flags=pylsl.proc_clocksync if is_raw else 0
-        )
+        # stamps in this machine's time, so that signal and decisions stand beside each other also elsewhere
+        flags = pylsl.proc_clocksync
+        inlet = pylsl.StreamInlet(info, max_buflen=KEPT_S, recover=True, processing_flags=flags)
         full = inlet.info(timeout=5.0)
         spec = spec_from_xml(full.as_xml())
         metadata = full.desc().child("rolandic").child_value("metadata")
         inlet.open_stream(timeout=5.0)
         self._known.add(info.uid())
         if spec.name == "bci-events" and metadata:
-            self._expect_raw(metadata)
+            with contextlib.suppress(ValueError, KeyError):
+                primary = json.loads(metadata)["primary"]
+                self._primary = {key: primary.get(key, "") for key in ("uid", "name", "source_id")}
         self._opened.put(Stream(spec, metadata, inlet, is_raw))
-
-    def _expect_raw(self, metadata: str) -> None:
-        import json
-
-        with contextlib.suppress(ValueError):
-            primary = json.loads(metadata)["primary"]
-            self._wanted_raw = {primary.get("uid", ""): "", primary["name"]: primary.get("source_id", "")}

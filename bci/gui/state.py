@@ -58,7 +58,6 @@ class SessionState:
     n_flagged: int = 0
     n_commands: int = 0
     n_lost: int = 0
-    heard_s: float = float("nan")
     hops: deque[tuple[float, NDArray[np.float64], int]] = field(default_factory=lambda: deque(maxlen=4096))
     markers: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=1000))
     gaps: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=N_LINES))
@@ -90,7 +89,7 @@ class SessionState:
         if not len(stamps_s):
             return
         if stream == "bci-hops":
-            self._hops(np.asarray(rows, float))
+            self._hops(np.asarray(rows, float), stamps_s)
         elif stream == "bci-latency":
             self._latency(np.asarray(rows, float))
         elif stream in ("bci-health", "bci-commands", "bci-events"):
@@ -104,9 +103,9 @@ class SessionState:
                 if handler is not None:
                     handler(said, float(at_s))
 
-    def _hops(self, rows: NDArray[np.float64]) -> None:
-        for row in rows:
-            self.hops.append((row[STAMP], row[P:], int(row[FLAGS])))
+    def _hops(self, rows: NDArray[np.float64], stamps_s: NDArray[np.float64]) -> None:
+        for row, stamp_s in zip(rows, stamps_s, strict=True):
+            self.hops.append((float(stamp_s), row[P:], int(row[FLAGS])))
             self.n_flagged += int(row[FLAGS]) != 0
         self.n_hops, self.age_s = int(rows[-1, HOP]) + 1, float(rows[-1, AGE])
 

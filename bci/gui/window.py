@@ -11,7 +11,7 @@ from typing import Any
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bci.errors import one_line
-from bci.gui.feed import Feed
+from bci.gui.feed import SILENT_S, Feed
 from bci.gui.link import Link
 from bci.gui.panels.base import Panel, Shared
 from bci.gui.panels.decoder import Decoder
@@ -28,7 +28,6 @@ from bci.gui.theme import Theme, style_sheet
 FRAME_MS = 33
 REFRESH_S = 0.1
 LAYOUT_VERSION = 1
-QUIET_S = 1.0  # a session says something many times a second
 
 
 class Window(QtWidgets.QMainWindow):
@@ -150,7 +149,6 @@ class Window(QtWidgets.QMainWindow):
                 assert self.shared.signal is not None
                 self.shared.signal.receive(rows, stamps_s)
                 continue
-            self.shared.state.heard_s = time.monotonic()
             self.shared.state.receive(stream.spec.name, rows, stamps_s)
         state = self.shared.state
         if not state.classes and {"bci-events", "bci-hops"} <= self.feed.streams.keys():
@@ -220,9 +218,8 @@ class StatusBar(QtWidgets.QWidget):
     def refresh(self) -> None:
         """The words of now."""
         state, theme, feed = self._window.shared.state, self._window.theme, self._window.feed
-        quiet_s = time.monotonic() - state.heard_s
-        is_lost = not quiet_s < QUIET_S
-        gate = "no session" if math.isnan(state.heard_s) else "session silent" if is_lost else state.gate
+        is_lost = feed.quiet_s > SILENT_S
+        gate = "no session" if math.isinf(feed.quiet_s) else "session silent" if is_lost else state.gate
         colours = {
             "armed": theme.armed, "dwell": theme.armed, "refractory": theme.armed, "stopped": theme.stop,
             "recovering": theme.warn, "session silent": theme.bad,
@@ -242,8 +239,6 @@ class StatusBar(QtWidgets.QWidget):
         age = f"{1000 * state.age_s:.0f} ms old" if math.isfinite(state.age_s) and not is_lost else "no data"
         self._pill(self.age, age, theme.soft if state.age_s < 0.3 else theme.warn)
         why = "; ".join(state.health_reasons) or "; ".join(state.gate_reasons)
-        if is_lost and not math.isnan(state.heard_s):
-            why = f"nothing from the session for {quiet_s:.0f} s: it has ended, hangs, or the network is down"
         if feed.trouble:
             why = feed.trouble if not why else f"{why}; {feed.trouble}"
         if time.monotonic() < self._said_until_s:

@@ -1,7 +1,7 @@
 """What a session writes down about itself, as LSL streams too: for its window and for viewers on other machines.
 
 LSL listens on all interfaces and asks for no password, so these outlets are open only where somebody asked for them
-(`--share`, `--window`). They are read-only: nobody can command a session through them.
+(`bci run --share`). They are read-only: nobody can command a session through them.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ def design_regression(
     """
     if not request.outputs:
         raise SpecError(
-            f"decoder {name!r} gives numbers, not classes; name its outputs, or take a classifier such as riemann"
+            f"decoder {name!r} gives numbers, not classes; take a classifier such as riemann (outputs are trained from "
+            "Python: scripts/results_neurons.py does)"
         )
     return DecoderSpec(
         name=name,

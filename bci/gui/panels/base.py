@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyqtgraph as pg
@@ -24,7 +24,7 @@ class Shared:
     theme: Theme
     link: Link
     signal: SignalModel | None = None
-    now_s: float = 0.0
+    quality: list[tuple[str, str]] = field(default_factory=list)  # of each channel: level, and what is wrong
 
 
 class Panel(QtWidgets.QWidget):

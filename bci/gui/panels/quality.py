@@ -46,7 +46,6 @@ class Quality(Panel):
         body.addWidget(self.list)
         self.box.addLayout(body, 1)
         self.box.addWidget(self.lost)
-        self.levels: list[tuple[str, str]] = []
 
     def signal_changed(self) -> None:
         """Places and names."""
@@ -75,22 +74,22 @@ class Quality(Panel):
         if signal is None:
             self.said.setText("no signal yet")
             return
-        self.levels = signal.quality(MAINS[self.mains.currentText()])
+        levels = self.shared.quality = signal.quality(MAINS[self.mains.currentText()])
         if not self.isVisible():
             return
         colour = {"ok": theme.good, "warn": theme.warn, "bad": theme.bad, "unknown": theme.soft}
-        n_bad = sum(level == "bad" for level, _ in self.levels)
-        n_warn = sum(level == "warn" for level, _ in self.levels)
-        self.said.setText(f"{len(self.levels) - n_bad - n_warn} good, {n_warn} doubtful, {n_bad} without signal")
+        n_bad = sum(level == "bad" for level, _ in levels)
+        n_warn = sum(level == "warn" for level, _ in levels)
+        self.said.setText(f"{len(levels) - n_bad - n_warn} good, {n_warn} doubtful, {n_bad} without signal")
         if signal.positions is not None:
             self.dots.setData(
                 self._places[:, 0],
                 self._places[:, 1],
-                brush=[pg.mkBrush(colour[self.levels[i][0]]) for i in signal.placed],
+                brush=[pg.mkBrush(colour[levels[i][0]]) for i in signal.placed],
             )
         lines = [
             f"{'✕' if level == 'bad' else '!'}  {signal.labels[i]}: {text}"
-            for i, (level, text) in enumerate(self.levels)
+            for i, (level, text) in enumerate(levels)
             if level in ("bad", "warn")
         ]
         if [self.list.item(k).text() for k in range(self.list.count())] != lines:

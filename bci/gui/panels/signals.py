@@ -99,6 +99,7 @@ class Signals(Panel):
         if (signal := self.shared.signal) is None:
             self.said.setText("no signal yet")
             return
+        self.names.update()
         shown = dict.fromkeys(signal.types[i] for i in self.sweep.rows)
         unit = dict(zip(signal.types, signal.units, strict=True))
         self.said.setText("    ".join(f"{t}: {self.scales.get(t, 0):.3g} {_unit(unit[t])} a row" for t in shown))
@@ -188,13 +189,13 @@ class _Names(QtWidgets.QWidget):
         self._panel = panel
         self.setFixedWidth(64)
         self.setToolTip("Click a trace to mark its channel as bad; for the screen only")
-        self.levels: list[tuple[str, str]] = []
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802
         panel, theme = self._panel, self._panel.shared.theme
         signal, rows = panel.shared.signal, panel.sweep.rows
         if signal is None or not rows:
             return
+        levels = panel.shared.quality
         painter = QtGui.QPainter(self)
         height = (self.height() - HEAD) / len(rows)
         font = painter.font()
@@ -203,7 +204,7 @@ class _Names(QtWidgets.QWidget):
         step = max(1, int(np.ceil(8 / max(height, 0.1))))
         for k in range(0, len(rows), step):
             i = rows[k]
-            level = self.levels[i][0] if i < len(self.levels) else "ok"
+            level = levels[i][0] if i < len(levels) else "ok"
             colour = {"bad": theme.bad, "warn": theme.warn}.get(level, theme.soft)
             painter.setPen(QtGui.QColor(theme.line if i in signal.bad else colour))
             box = QtCore.QRectF(0, HEAD + k * height, self.width() - 4, height * step)
