@@ -53,7 +53,7 @@ of a person who can stop it. For another person calibrate anew, and evaluate on 
 
 Trained on:
 {files}
-
+{_gate_curve(info.get("gate"))}
 Limits: the score is of the training recordings' own held-out parts, of these people and this montage. It says nothing
 about other people, other amplifiers or another day. It does not show that the brain was decoded and not the eyes or the
 order of cues: `bci evaluate --control` does. Not a medical device.
@@ -68,3 +68,24 @@ def _gate_row(gate: dict[str, Any] | None) -> str:
         f"| gate | threshold {gate['threshold']:g} for {gate['dwell_s']:g} s; {gate['n_false']} false commands in "
         f"{gate['rest_min']:.1f} min of held-out rest, at most {gate['upper95_per_min']:.2g} a minute (95 %) |\n"
     )
+
+
+def _gate_curve(gate: dict[str, Any] | None) -> str:
+    """What another threshold would have meant: commands, wrong ones, and false ones at rest."""
+    if gate is None:
+        return ""
+    rows = "\n".join(
+        f"| {row['threshold']:g} | {_share(row['coverage'])} | {_share(row['risk'])} | {row['rate_per_min']:.2g} |"
+        for row in gate["risk_coverage"]
+    )
+    return f"""
+Risk and coverage of the gate on held-out runs, held for {gate["dwell_s"]:g} s:
+
+| threshold | cues with a command | of these, wrong | false commands a minute at rest |
+|---|---|---|---|
+{rows}
+"""
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
