@@ -20,6 +20,7 @@ def card(spec: DecoderSpec, pre: PreprocessingSpec, info: dict[str, Any]) -> str
     edges = (("" if edge is None else f"{edge:g}" for edge in band_hz) for band_hz in bands_hz)
     band = ", ".join("–".join(pair) for pair in edges) if any(bands_hz[0]) else "all"
     n_channels = len(spec.channels) // spec.n_bands
+    labels = [c.rsplit(" ", 1)[0] if spec.n_bands > 1 else c for c in spec.channels[:n_channels]]  # without the band
     recentring = f"a step every {spec.recentre_hops * spec.hop_s:.3g} s" if spec.recentre_hops else "none"
     people = sorted({f["subject"] for f in info["trained_on"]})
     held_out = scores.get("held_out", [])
@@ -40,7 +41,7 @@ def card(spec: DecoderSpec, pre: PreprocessingSpec, info: dict[str, Any]) -> str
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
 | input | {n_channels} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
 | recentring | {recentring} |
-| channels | {", ".join(spec.channels[:n_channels])} |
+| channels | {", ".join(labels)} |
 | people | {len(people)}: {", ".join(people[:20])}{" …" if len(people) > 20 else ""} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
