@@ -436,7 +436,8 @@ class ControlHandler:
                 return {"ok": False, "error": f"{self._claim.holder(now_s)} controls this session"}
             if action == "take over":  # what another had armed does not stay armed
                 self._engine.lease.break_off()
-            return {"ok": True}
+            settings = self._engine.session.settings  # they may have changed before the window came
+            return {"ok": True, "threshold": settings.threshold, "dwell_s": settings.dwell_s}
         if action != "status" and not self._claim.beat(window, now_s):
             holder = self._claim.holder(now_s)
             why = f"{holder} controls this session: take it over first" if holder else "claim the session first"

@@ -72,7 +72,7 @@ def test_every_control_of_a_window_needs_its_claim(ask, inbox, engine):
     actions = ("arm", "disarm", "pause", "resume", "reset", "note", "threshold", "dwell", "command", "beat", "end")
     for action in actions:
         assert ask(action, "0.9", "a") == {"ok": False, "error": "claim the session first"}
-    assert ask("claim", window="a") == {"ok": True}
+    assert ask("claim", window="a") == {"ok": True, "threshold": 0.8, "dwell_s": 0.5}
     for action in actions:
         assert ask(action, "0.9", "b") == {"ok": False, "error": "a controls this session: take it over first"}
     assert ask("claim", window="b") == {"ok": False, "error": "a controls this session"}
@@ -95,7 +95,7 @@ def test_a_person_at_the_terminal_needs_none_and_cannot_end_it_so(ask, inbox):
 def test_taking_over_breaks_the_lease_of_whoever_armed(ask, engine):
     ask("claim", window="a")
     ask("arm", "lease", "a")
-    assert ask("take over", window="b") == {"ok": True}
+    assert ask("take over", window="b")["ok"]
     assert ask("beat", window="b")["ok"]
     assert not ask("beat", window="a")["ok"]
     assert engine.lease.is_lost(engine.time_s)

@@ -34,6 +34,24 @@ def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str
     Example: bci control note electrode C3 fixed
     """
     text = _checked(action, " ".join(value))
+    engine = the_engine(pid)
+    was_armed = action == "arm" and _status(engine)["is_armed"]
+    reply = send_control(engine, {"action": action, "value": text})
+    if action == "arm":
+        reply = _wait_until_armed(engine) | {"was_armed": was_armed}
+    if action == "swap":
+        reply = _wait_until_swapped(engine, text)
+    emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
+
+
+def the_engine(pid: int | None) -> Entry:
+    """The engine of this process, or the only one that runs here.
+
+    Raises
+    ------
+    RolandicError
+        There is none; ConfigError where there are several.
+    """
     engines = []
     for entry in published("engine"):
         if is_alive(entry):
@@ -48,13 +66,7 @@ def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str
     if len(engines) > 1:
         listed = ", ".join(f"{entry.pid} ({entry.session or 'no folder'})" for entry in engines)
         raise ConfigError(f"{len(engines)} sessions run here: {listed}; name one by --pid")
-    was_armed = action == "arm" and _status(engines[0])["is_armed"]
-    reply = send_control(engines[0], {"action": action, "value": text})
-    if action == "arm":
-        reply = _wait_until_armed(engines[0]) | {"was_armed": was_armed}
-    if action == "swap":
-        reply = _wait_until_swapped(engines[0], text)
-    emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
+    return engines[0]
 
 
 def _status(engine: Entry) -> Message:

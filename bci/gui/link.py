@@ -12,12 +12,13 @@ import os
 import queue
 import threading
 import time
+from pathlib import Path
 
 from pyqtgraph.Qt import QtCore
 
 from bci.host.control_socket import ControlError, ControlLine, ask_all
 from bci.host.lease import BEAT_S
-from bci.host.runtime import Entry, published
+from bci.host.runtime import Entry, is_alive, published
 
 ANSWER_S = 2.0
 CLAIM_EVERY_S = 1.0
@@ -44,15 +45,20 @@ class Link(QtCore.QObject):
         What became of a stop.
     told(action, ok, text)
         What became of a control.
+    attached(status)
+        This window controls the session from now on, with the ``threshold`` and ``dwell_s`` of now.
     """
 
     answered = QtCore.pyqtSignal(bool, str)
     told = QtCore.pyqtSignal(str, bool, str)
+    attached = QtCore.pyqtSignal(dict)
 
     def __init__(self, engine_pid: int | None = None):
         super().__init__()
         self.engine_pid, self.name = engine_pid, f"window {os.getpid()}"
         self.is_controller, self.refusal, self.session = False, "read-only: opened by bci view", ""
+        self._since_s = time.time()
+        self._entry: Entry | None = None
         self._asked: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
         self._beats = threading.Event()
         if engine_pid is None:
@@ -110,11 +116,14 @@ class Link(QtCore.QObject):
                 message = {"action": action, "value": value, "by": self.name, "window": self.name}
                 reply = line.ask(message)
             except ControlError as error:
-                self.is_controller, self.refusal = False, str(error)
+                self.is_controller, self.refusal = False, self._why(error)
                 line = None
                 if action not in ("beat", "claim"):
                     self._tell(action, False, str(error))
                 continue
+            if action in ("claim", "take over") and reply.get("ok"):
+                with contextlib.suppress(RuntimeError):  # the window has been closed
+                    self.attached.emit(reply)
             self._take(action, bool(reply.get("ok")), str(reply.get("error", "")))
         if line is not None:
             line.close()
@@ -130,9 +139,22 @@ class Link(QtCore.QObject):
     def _engine(self) -> Entry:
         for entry in published("engine"):
             if entry.pid == self.engine_pid:
-                self.session = entry.session
+                self._entry, self.session = entry, entry.session
                 return entry
         raise ControlError("the session has ended")
+
+    def _why(self, error: ControlError) -> str:
+        """What has become of an engine that does not answer, and of its report."""
+        if self._entry is None:
+            return str(error)
+        report = Path(self.session) / "report.html"
+        is_made = report.is_file() and report.stat().st_mtime >= self._since_s
+        if is_alive(self._entry):
+            is_ending = self._entry not in published("engine")
+            return f"the session ends; its report: {report} (being made)" if is_ending else str(error)
+        if is_made:
+            return f"the session has ended; its report: {report}"
+        return f"the engine died: devices are neutral by themselves; for its report: bci report {self.session}"
 
     def _tell(self, action: str, ok: bool, text: str) -> None:
         with contextlib.suppress(RuntimeError):  # the window has been closed

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.types import Flag
+
 HISTORY_S = 60.0
 N_LATENCIES = 3000
 N_COMMANDS = 50
@@ -129,6 +131,7 @@ class SessionState:
                     handler(said, float(at_s))
 
     def _hops(self, rows: NDArray[np.float64], stamps_s: NDArray[np.float64]) -> None:
+        self.is_paused = bool(int(rows[-1, FLAGS]) & Flag.PAUSED)  # also for a window that came later
         for row, stamp_s in zip(rows, stamps_s, strict=True):
             self.hops.append((float(stamp_s), row[P:], int(row[FLAGS])))
             self.n_flagged += int(row[FLAGS]) != 0

@@ -269,8 +269,8 @@ class StatusBar(QtWidgets.QWidget):
         why = "; ".join(state.health_reasons) or "; ".join(state.gate_reasons)
         if feed.trouble:
             why = feed.trouble if not why else f"{why}; {feed.trouble}"
-        if is_lost and (session := self._window.link.session):
-            why = f"{feed.trouble}; its report: {session}"
+        if is_lost and (link := self._window.link).may_control and not link.is_controller:
+            why = f"{feed.trouble}; {link.refusal}"
         if time.monotonic() < self._said_until_s:
             why = self._said
         self.why.setText(why)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bci.gui.panels.base import Panel, Shared, row, soft
@@ -22,11 +24,12 @@ class Commands(Panel):
         link = shared.link
         self.who, self.take_over = soft(), _button("Take over", "Control the session instead of the other window", "")
         self.take_over.clicked.connect(link.take_over)
-        self.arm = _button("Arm", "Let decisions move the devices, as long as this window is heard", "Ctrl+A")
+        self.arm = _button("Arm", "Let decisions move the devices, as long as this window is heard", "Ctrl+Shift+A")
         self.disarm = _button("Disarm", "Nothing moves until it is armed again", "Ctrl+D")
         self.hold = _button("Neutral", "Hold: neutral now, nothing is decided until you go on", "Ctrl+N")
         self.reset = _button("Release the stop", "After an emergency stop: disarmed, and can be armed again", "Ctrl+R")
         self.arm.setObjectName("primary")
+        self.arm.setFocusPolicy(QtCore.Qt.NoFocus)  # nothing but a click on it, or three keys, arms
         self.arm.clicked.connect(lambda: link.send("arm", "lease"))
         self.disarm.clicked.connect(lambda: link.send("disarm"))
         self.hold.clicked.connect(lambda: link.send("resume" if shared.state.is_paused else "pause"))
@@ -61,6 +64,8 @@ class Commands(Panel):
         self.box.addWidget(self.answer)
         self.box.addWidget(self.sent, 1)
         link.told.connect(self._told)
+        link.attached.connect(self._attached)
+        self._settings: dict[str, Any] = {}
         self._shown: list[tuple[str, ...]] = []
         self.refresh()
 
@@ -78,12 +83,21 @@ class Commands(Panel):
         words = {"take over": "control taken over", "claim": "this window controls the session", "beat": ""}
         said = words.get(action, f"{action}: asked") if ok else f"{action}: {text}"
         self.answer.setText(said)
+        if not ok:
+            for slider in (self.threshold, self.dwell):
+                slider.forget(action)
+
+    def _attached(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
 
     # --- what is so --------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
         """Buttons that can do something, values of now, the newest commands."""
         state, link = self.shared.state, self.shared.link
+        if self._settings and state.classes:  # by now the state holds those of the session's start
+            state.threshold, state.dwell_s = self._settings["threshold"], self._settings["dwell_s"]
+            self._settings = {}
         is_ours, is_stopped = link.is_controller, state.gate == "stopped"
         self.who.setText("this window controls the session" if is_ours else link.refusal)
         self.take_over.setVisible(not is_ours and "controls" in link.refusal)
@@ -101,6 +115,8 @@ class Commands(Panel):
             button.setEnabled(is_ours and state.gate in ("armed", "dwell"))
         self.threshold.setVisible(not state.is_steering)
         self.dwell.setVisible(not state.is_steering)
+        if state.classes:
+            self.threshold.slider.setMinimum(int(100 / len(state.classes)) + 1)  # above chance
         for slider, value in ((self.threshold, state.threshold), (self.dwell, state.dwell_s)):
             slider.setEnabled(is_ours)
             slider.show_value(value)
@@ -174,6 +190,11 @@ class _Slider(QtWidgets.QWidget):
         self._awaited = self.value
         self.label.setText(f"{self.value:.2f}{self._unit}")
         self._rest.start()
+
+    def forget(self, action: str) -> None:
+        """It was refused: show what the session has."""
+        if action == self._name:
+            self._awaited = None
 
     def show_value(self, value: float) -> None:
         """As the session has it, unless a person is moving it, or the session has not heard yet."""
