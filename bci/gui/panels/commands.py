@@ -85,7 +85,7 @@ class Commands(Panel):
         self.answer.setText(said)
         if not ok:
             for slider in (self.threshold, self.dwell):
-                slider.forget(action)
+                slider.forget()
 
     def _attached(self, settings: dict[str, Any]) -> None:
         self._settings = settings
@@ -98,6 +98,8 @@ class Commands(Panel):
         if self._settings and state.classes:  # by now the state holds those of the session's start
             state.threshold, state.dwell_s = self._settings["threshold"], self._settings["dwell_s"]
             self._settings = {}
+            for slider in (self.threshold, self.dwell):
+                slider.forget()
         is_ours, is_stopped = link.is_controller, state.gate == "stopped"
         self.who.setText("this window controls the session" if is_ours else link.refusal)
         self.take_over.setVisible(not is_ours and "controls" in link.refusal)
@@ -191,10 +193,9 @@ class _Slider(QtWidgets.QWidget):
         self.label.setText(f"{self.value:.2f}{self._unit}")
         self._rest.start()
 
-    def forget(self, action: str) -> None:
-        """It was refused: show what the session has."""
-        if action == self._name:
-            self._awaited = None
+    def forget(self) -> None:
+        """What was asked for was refused, or is of before: show what the session has."""
+        self._awaited = None
 
     def show_value(self, value: float) -> None:
         """As the session has it, unless a person is moving it, or the session has not heard yet."""
