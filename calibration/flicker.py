@@ -33,7 +33,7 @@ WARNING: Final = (
 
 
 class FlickerError(ValueError):
-    """This must not, or cannot, be shown; one line."""
+    """What must not, or cannot, be shown; one line."""
 
 
 def check_flicker(

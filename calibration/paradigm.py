@@ -1,19 +1,19 @@
 """Paradigms: what a person is shown, in which order and for how long. Pure; drawn by ``bci/gui/cues``.
 
-Trials are balanced within blocks and shuffled by a seed. What comes next, and when, must not be foreseen: a decoder could
-learn the clock instead of the person. So the rest before a cue has a random length with a flat hazard (Luce 1986):
-however long one has waited, the cue is as likely to come now as before.
+Trials are balanced within blocks and shuffled by a seed. What comes next, and when, must not be foreseen: a decoder
+could learn the clock instead of the person. So the rest before a cue has a random length with a flat hazard
+(Luce 1986): however long one has waited, the cue is as likely to come now as before.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
+import numpy as np
 
 from calibration.flicker import FlickerError, check_flicker
 
@@ -22,7 +22,6 @@ REST: Final = "rest"  # markers of what is no class
 PAUSE: Final = "pause"
 MIN_PHASE_S: Final = 0.2  # a patch that flips at each onset makes at most 2.5 flashes a second (WCAG 2.3.1: 3)
 MAX_TRIALS: Final = 5000
-SEED_BITS: Final = 2**63
 
 
 class ParadigmError(ValueError):
@@ -230,15 +229,17 @@ def _paradigm(
         raise ParadigmError(f"class {min(taken)!r}: that is sent between the cues already; leave it out")
     if not 1 <= n_per_class * len(labels) <= MAX_TRIALS or n_per_class < 1:
         raise ParadigmError(f"{n_per_class} trials of each of {len(labels)} classes: from 1 to {MAX_TRIALS} in all")
-    chance = random.Random(f"{seed % SEED_BITS}")
+    if seed < 0:
+        raise ParadigmError(f"seed = {seed}: must be 0 or more")
+    chance = np.random.default_rng(seed)
     trials = []
     left = n_per_class
     while left:
         block = list(labels) * min(told.block_per_class, left)
         left -= len(block) // len(labels)
-        chance.shuffle(block)
+        block = [block[i] for i in chance.permutation(len(block))]
         for k, label in enumerate(block, 1):
-            phases = phases_of(label, _rest_s(told.rest_s, chance.random()))
+            phases = phases_of(label, _rest_s(told.rest_s, float(chance.random())))
             if told.feedback_s:
                 phases.append(Phase("feedback", told.feedback_s))
             if k == len(block) and left and told.pause_s:

@@ -84,7 +84,7 @@ def test_a_cue_says_its_class_and_a_block_ends_with_a_pause():
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(make, said):
-    with pytest.raises(ParadigmError, match=".") as caught:
+    with pytest.raises(ParadigmError) as caught:
         make()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

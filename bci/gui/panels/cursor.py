@@ -1,0 +1,129 @@
+"""Cursor: the simulated device `cursor:`, its targets, and how well it is steered."""
+
+from __future__ import annotations
+
+import math
+
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+
+from bci.gui.panels.base import Panel, Shared
+from bci.gui.theme import Theme
+
+TRAIL = 60  # points of the way that are shown
+EDGE = 1.12  # of the square that is shown, around -1 to 1
+
+
+class Cursor(Panel):
+    """The square in which it moves, and beside it the scores."""
+
+    title = "Cursor"
+    tip = "What the device cursor: does; hits, misses and throughput are counted from when this window was opened"
+
+    def __init__(self, shared: Shared):
+        super().__init__(shared)
+        self.field = _Field(shared)
+        self.scores: dict[str, QtWidgets.QLabel] = {}
+        grid = QtWidgets.QGridLayout()
+        grid.setHorizontalSpacing(10)
+        grid.setVerticalSpacing(2)
+        for k, (name, tip) in enumerate(SCORES.items()):
+            number, word = QtWidgets.QLabel("–"), QtWidgets.QLabel(name)
+            number.setObjectName("big")
+            word.setObjectName("soft")
+            for label in (number, word):
+                label.setToolTip(tip)
+            grid.addWidget(number, 3 * k, 0)
+            grid.addWidget(word, 3 * k + 1, 0)
+            grid.setRowMinimumHeight(3 * k + 2, 8)
+            self.scores[name] = number
+        grid.setRowStretch(3 * len(SCORES), 1)
+        body = QtWidgets.QHBoxLayout()
+        body.setSpacing(16)
+        body.addWidget(self.field, 1)
+        body.addLayout(grid)
+        self.box.addLayout(body, 1)
+
+    def frame(self) -> None:
+        """It moves with every frame."""
+        if self.isVisible() and self.shared.state.cursor.seen_s != self.field.shown_s:
+            self.field.shown_s = self.shared.state.cursor.seen_s
+            self.field.update()
+
+    def refresh(self) -> None:
+        """The numbers."""
+        score = self.shared.state.cursor
+        if not self.isVisible() or score.target is None:
+            return
+        n = score.n_hits + score.n_misses
+        texts = (
+            f"{score.n_hits} of {n}", _number(score.time_to_target_s, ".1f", " s"),
+            _number(100 * score.efficiency, ".0f", " %"), _number(score.bits_per_s, ".2f", " bit/s"),
+            _number(score.left_s, ".0f", " s"),
+        )  # fmt: skip
+        for label, text in zip(self.scores.values(), texts, strict=True):
+            label.setText(text)
+
+
+SCORES = {
+    "targets hit": "Since the device was opened",
+    "time to target": "Mean over hits, with the time that a target must be held",
+    "path efficiency": "Straight way over the way taken, mean over hits; 100 % is a straight line",
+    "throughput": "Fitts' throughput: bits of difficulty of the targets hit, over all the time",
+    "left for this one": "Then it is a miss",
+}
+
+
+class _Field(QtWidgets.QWidget):
+    def __init__(self, shared: Shared):
+        super().__init__()
+        self._shared = shared
+        self.shown_s = math.nan
+        self.setMinimumSize(180, 180)
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802
+        score, theme = self._shared.state.cursor, self._shared.theme
+        painter = QtGui.QPainter(self)
+        painter.setRenderHint(QtGui.QPainter.Antialiasing)
+        side = min(self.width(), self.height())
+        unit = side / (2 * EDGE)
+        painter.translate(self.width() / 2, self.height() / 2)
+        painter.setPen(QtGui.QPen(QtGui.QColor(theme.line), 1))
+        painter.setBrush(QtGui.QColor(theme.raised))
+        painter.drawRoundedRect(QtCore.QRectF(-unit, -unit, 2 * unit, 2 * unit), 6, 6)
+        if score.target is None:
+            painter.setPen(QtGui.QColor(theme.soft))
+            said = "No cursor here.\nRun a session with\n--device cursor:"
+            painter.drawText(QtCore.QRectF(-unit, -unit, 2 * unit, 2 * unit), QtCore.Qt.AlignCenter, said)
+            painter.end()
+            return
+        _target(painter, theme, unit, score.target, score.radius, math.dist((score.x, score.y), score.target))
+        points = [QtCore.QPointF(x * unit, -y * unit) for x, y in score.path[-TRAIL:]]
+        for k, (a, b) in enumerate(zip(points, points[1:], strict=False)):  # it fades towards its beginning
+            colour = QtGui.QColor(theme.accent)
+            colour.setAlphaF(0.15 + 0.6 * (k + 1) / len(points))
+            painter.setPen(QtGui.QPen(colour, 2, cap=QtCore.Qt.FlatCap))
+            painter.drawLine(a, b)
+        at = QtCore.QPointF(score.x * unit, -score.y * unit)
+        vx, vy = score.velocity
+        if math.hypot(vx, vy) > 0.01:
+            painter.setPen(QtGui.QPen(QtGui.QColor(theme.text), 2))
+            painter.drawLine(at, at + QtCore.QPointF(0.3 * vx * unit, -0.3 * vy * unit))
+        painter.setPen(QtGui.QPen(QtGui.QColor(theme.panel), 2))
+        painter.setBrush(QtGui.QColor(theme.accent))
+        painter.drawEllipse(at, 0.06 * unit, 0.06 * unit)
+        painter.end()
+
+
+def _target(
+    painter: QtGui.QPainter, theme: Theme, unit: float, target: tuple[float, float], radius: float, distance: float
+) -> None:
+    """A ring; filled while the cursor is inside."""
+    fill = QtGui.QColor(theme.armed)
+    fill.setAlphaF(0.45 if distance <= radius else 0.12)
+    painter.setPen(QtGui.QPen(QtGui.QColor(theme.armed), 2.5))
+    painter.setBrush(fill)
+    painter.drawEllipse(QtCore.QPointF(target[0] * unit, -target[1] * unit), radius * unit, radius * unit)
+
+
+def _number(value: float, how: str, unit: str) -> str:
+    return f"{value:{how}}{unit}" if math.isfinite(value) else "–"
