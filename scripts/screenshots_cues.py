@@ -14,8 +14,8 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-import numpy as np  # noqa: E402
-import pylsl  # noqa: E402
+import numpy as np
+import pylsl
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--imagery", "imagery_s", type=float, metavar="S", help="From a cue to the end of its trial.")
 @click.option("--lead", "lead_s", type=float, metavar="S", help="Time to get ready; Enter begins before.")
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE.toml",
-              help="The paradigm as a file: labels or frequencies_hz, n_per_class, seed, rest_s, block_per_class, …")  # fmt: skip
+              help="The paradigm as a file: labels or frequencies_hz, n_per_class, seed, rest_s, …")  # fmt: skip
 @click.option("--group", default="", metavar="ID", help="Of the marker stream; `bci record` takes those of its stream.")
 @click.option("--feedback", is_flag=True, help="Show what the decoder of a session says that shares itself.")
 @click.option("--session", default="", metavar="ID", help="Which session, where several are visible.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ class CursorScore:
     def _take(self, is_hit: bool, ended_s: float) -> None:
         if self._began_s is None or self.target is None or not self.path:
             return
-        way = sum(math.dist(a, b) for a, b in zip(self.path, self.path[1:], strict=False))
+        way = sum(math.dist(a, b) for a, b in pairwise(self.path))
         straight = math.dist(self.path[0], self.path[-1])
         distance = math.dist(self.path[0], self.target)
         bits = math.log2(distance / (2 * self.radius) + 1) if self.radius else 0.0

@@ -1,4 +1,4 @@
-"""The pictures of the cue screen, in hundredths of the screen's height, so that they can be seen from 2 m on any screen.
+"""The pictures of the cue screen, in hundredths of its height, so that they can be seen from 2 m on any screen.
 
 All cues have one colour and one size, and stand in the middle: only their shape tells them apart, so that eyes and
 colours say as little as they can.

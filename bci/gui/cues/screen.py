@@ -190,7 +190,7 @@ class CueScreen(Stage):
     # --- what is decoded ---------------------------------------------------------------------------------------------
 
     def _probabilities(self, since_s: float) -> list[float] | None:
-        """Mean of the classes' probabilities since then, of trusted hops; None where there is none, or none of these."""
+        """Mean probability of each class since then, of trusted hops; None where nothing is said of these classes."""
         state, labels = self.state, self.paradigm.labels
         if state is None or not state.hops or not set(labels) <= set(state.classes):
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pyqtgraph.Qt import QtCore, QtWidgets
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bci.gui.theme import Theme, style_sheet
 from calibration.flicker import WARNING
@@ -85,7 +85,7 @@ class FlickerWarning(QtWidgets.QFrame):
         if self.read.isChecked():
             self.acknowledged.emit()
 
-    def showEvent(self, event) -> None:  # noqa: ANN001, D102, N802
+    def showEvent(self, event: QtGui.QShowEvent) -> None:  # noqa: D102, N802
         self.stop.setFocus()
         super().showEvent(event)
 
@@ -94,7 +94,7 @@ class FlickerWarning(QtWidgets.QFrame):
             self.setGeometry(self.parentWidget().rect())
         return False
 
-    def keyPressEvent(self, event) -> None:  # noqa: ANN001, D102, N802
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: D102, N802
         if event.key() == QtCore.Qt.Key_Escape:
             self.refused.emit()
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
@@ -98,7 +99,7 @@ class _Field(QtWidgets.QWidget):
             return
         _target(painter, theme, unit, score.target, score.radius, math.dist((score.x, score.y), score.target))
         points = [QtCore.QPointF(x * unit, -y * unit) for x, y in score.path[-TRAIL:]]
-        for k, (a, b) in enumerate(zip(points, points[1:], strict=False)):  # it fades towards its beginning
+        for k, (a, b) in enumerate(pairwise(points)):  # it fades towards its beginning
             colour = QtGui.QColor(theme.accent)
             colour.setAlphaF(0.15 + 0.6 * (k + 1) / len(points))
             painter.setPen(QtGui.QPen(colour, 2, cap=QtCore.Qt.FlatCap))
