@@ -124,10 +124,12 @@ def cursor() -> dict:
                settings.trial_s - (task.now_s - task.began_s)]  # fmt: skip
         state.cursor.receive(np.array([row]), np.array([0.05 * k]))
     pages = {}
-    for name, theme, told in (("cursor", DARK, state), ("cursor-light", LIGHT, state), ("cursor-none", DARK, None)):
+    made = {"cursor": (DARK, state, (520, 360)), "cursor-light": (LIGHT, state, (520, 360)),
+            "cursor-tall": (DARK, state, (340, 520)), "cursor-none": (DARK, None, (340, 520))}  # fmt: skip
+    for name, (theme, told, size) in made.items():
         panel = Cursor(Shared(told or SessionState(), theme, Link()))
         panel.setStyleSheet(style_sheet(theme))
-        panel.resize(520, 360)
+        panel.resize(*size)
         panel.show()
         panel.refresh()
         pages[name] = panel

@@ -203,13 +203,14 @@ def test_feedback_at_the_end_says_whether_it_was_right(qtbot):
     for p in ([0.9, 0.1], [0.1, 0.9]):
         screen = CueScreen(quick(lead_s=0, feedback_s=0.5), DARK, state=state_of(p))
         picture(screen, 3, pylsl.local_clock())
-        told[p[0]] = screen._decided()
+        screen.state.hops.append((pylsl.local_clock(), np.array([0.5, 0.5]), 0))  # after the trial
+        told[p[0]] = screen._outcome
     cued = screen.label
     assert told[0.9] == ("left  90%", cued == "left")
     assert told[0.1] == ("right  90%", cued == "right")
     screen = CueScreen(quick(lead_s=0, feedback_s=0.5), DARK)
     picture(screen, 3)
-    assert screen._decided() == ("nothing was decoded", None)
+    assert screen._outcome == ("nothing was decoded", None)
 
 
 # --- flicker ---------------------------------------------------------------------------------------------------------

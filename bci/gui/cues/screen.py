@@ -52,6 +52,7 @@ class CueScreen(Stage):
         self._now_s = 0.0
         self._skips = False
         self._progress = ""
+        self._outcome: tuple[str, bool | None] = ("", None)
         self._counted = -1
         self.warning: FlickerWarning | None = None
 
@@ -105,6 +106,8 @@ class CueScreen(Stage):
             self._at += 1
             phase = self._phases[self._at][1]
             self._since_s, self._until_s = now_s, now_s + phase.duration_s
+            if phase.kind == "feedback":  # said once: what is decoded afterwards is no part of the trial
+                self._outcome = self._decided()
             if phase.kind in ("rest", "pause"):  # not within a trial, where only the cue may change
                 self._progress = self._said_progress()
             return None, phase.marker
@@ -148,7 +151,7 @@ class CueScreen(Stage):
             if self.paradigm.flickers:
                 self._paint_targets(painter, view, is_cued=False)
         elif phase.kind == "feedback":
-            draw.outcome(painter, view, *self._decided())
+            draw.outcome(painter, view, *self._outcome)
         elif self.paradigm.flickers:
             draw.cross(painter, view)
             self._paint_targets(painter, view, is_cued=True)

@@ -24,25 +24,41 @@ class Cursor(Panel):
         super().__init__(shared)
         self.field = _Field(shared)
         self.scores: dict[str, QtWidgets.QLabel] = {}
-        grid = QtWidgets.QGridLayout()
-        grid.setHorizontalSpacing(10)
-        grid.setVerticalSpacing(2)
-        for k, (name, tip) in enumerate(SCORES.items()):
+        self._cells: list[QtWidgets.QWidget] = []
+        for name, tip in SCORES.items():
             number, word = QtWidgets.QLabel("–"), QtWidgets.QLabel(name)
             number.setObjectName("big")
             word.setObjectName("soft")
-            for label in (number, word):
-                label.setToolTip(tip)
-            grid.addWidget(number, 3 * k, 0)
-            grid.addWidget(word, 3 * k + 1, 0)
-            grid.setRowMinimumHeight(3 * k + 2, 8)
+            cell = QtWidgets.QWidget()
+            cell.setToolTip(tip)
+            column = QtWidgets.QVBoxLayout(cell)
+            column.setContentsMargins(0, 0, 0, 6)
+            column.setSpacing(0)
+            column.addWidget(number)
+            column.addWidget(word)
+            self._cells.append(cell)
             self.scores[name] = number
-        grid.setRowStretch(3 * len(SCORES), 1)
-        body = QtWidgets.QHBoxLayout()
-        body.setSpacing(16)
-        body.addWidget(self.field, 1)
-        body.addLayout(grid)
-        self.box.addLayout(body, 1)
+        self._grid = QtWidgets.QGridLayout()
+        self._grid.setHorizontalSpacing(14)
+        self._body = QtWidgets.QBoxLayout(QtWidgets.QBoxLayout.LeftToRight)
+        self._body.setSpacing(16)
+        self._body.addWidget(self.field, 1)
+        self._body.addLayout(self._grid)
+        self.box.addLayout(self._body, 1)
+        self._arrange(is_tall=False)
+
+    def _arrange(self, is_tall: bool) -> None:
+        """Scores beside the square, or below it in a dock that is higher than wide."""
+        self._is_tall = is_tall
+        self._body.setDirection(QtWidgets.QBoxLayout.TopToBottom if is_tall else QtWidgets.QBoxLayout.LeftToRight)
+        for k, cell in enumerate(self._cells):
+            self._grid.addWidget(cell, *(divmod(k, 3) if is_tall else (k, 0)))
+        self._grid.setRowStretch(len(self._cells), 0 if is_tall else 1)
+
+    def resizeEvent(self, event: QtGui.QResizeEvent) -> None:  # noqa: D102, N802
+        super().resizeEvent(event)
+        if (is_tall := self.height() > self.width()) != self._is_tall:
+            self._arrange(is_tall)
 
     def frame(self) -> None:
         """It moves with every frame."""
