@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pylsl
 import pytest
-from pyqtgraph.Qt import QtCore, QtGui
+from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
 from bci.__main__ import main
 from bci.errors import RolandicError, SourceError
@@ -245,6 +245,26 @@ def test_who_does_not_agree_sees_nothing(how, qtbot):
         press(screen.warning, how)  # Enter too soon: the way out has the focus
     assert ended.args == [False]
     assert (screen.n_frames, screen.onsets) == (0, [])
+
+
+def test_the_space_bar_is_the_stop_of_everything_that_runs_here(qtbot, monkeypatch, capsys):
+    from bci.gui.link import Link
+
+    stops = []
+    monkeypatch.setattr(Link, "stop", lambda self: stops.append(1))
+
+    def keys():
+        for screen in QtWidgets.QApplication.topLevelWidgets():
+            if isinstance(screen, CueScreen) and screen.isVisible() and screen.n_frames:
+                for key in (QtCore.Qt.Key_Space, QtCore.Qt.Key_Escape, QtCore.Qt.Key_Escape):
+                    press(screen, key)
+
+    timer = QtCore.QTimer()
+    timer.timeout.connect(keys)
+    timer.start(50)
+    with pytest.raises(SystemExit):
+        main(["cues", "--classes", "left", "right", "--quiet"])
+    assert stops == [1]
 
 
 def test_a_screen_that_is_too_slow_is_refused(qtbot):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+import tomllib
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +100,14 @@ def test_a_table_says_the_same_as_the_function():
     paradigm = from_table(table, 60)
     assert (paradigm.labels, paradigm.frequencies_hz, paradigm.flickers) == (("10Hz", "12.5Hz"), (10.0, 12.5), True)
     assert Counter(paradigm.markers)["12.5Hz"] == 4
+
+
+def test_the_file_of_the_page_is_the_default():
+    page = (Path(__file__).parents[1] / "docs" / "cues.md").read_text()
+    (table,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert from_table(tomllib.loads(table), 60) == imagery(("left", "right"), 20, 1)
+    marked = from_table(tomllib.loads(table.replace("# [markers] ", "[markers] ").replace("# left", "left")), 60)
+    assert Counter(marked.markers)["T1"] == 20
 
 
 # --- flicker ---------------------------------------------------------------------------------------------------------

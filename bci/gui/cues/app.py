@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+from pyqtgraph.Qt import QtCore, QtWidgets
 
 from bci.errors import ConfigError, RolandicError
 from bci.gui.app import make_application
 from bci.gui.cues.delay import DelayPage, Sensor
 from bci.gui.cues.screen import CueScreen
-from bci.gui.cues.stage import FALLBACK_HZ, Stage
+from bci.gui.cues.stage import Stage, best_screen, rate_hz
 from bci.gui.feed import Feed
 from bci.gui.link import Link
 from bci.gui.state import SessionState
@@ -24,14 +24,6 @@ from calibration.paradigm import Paradigm
 
 POLL_MS = 33
 LINGER_MS = 200  # liblsl gives no way to learn that the last marker has left
-
-
-def _refresh_hz() -> float:
-    """Of the screen that cues would be shown on."""
-    screens = QtGui.QGuiApplication.screens()
-    primary = QtGui.QGuiApplication.primaryScreen()
-    screen = next((s for s in screens if s is not primary), primary)
-    return screen.refreshRate() if screen and screen.refreshRate() > 1 else FALLBACK_HZ
 
 
 def show_cues(
@@ -57,7 +49,7 @@ def show_cues(
         The screen cannot show these frequencies.
     """
     app = make_application()
-    paradigm = make(_refresh_hz())
+    paradigm = make(rate_hz(best_screen()))
     state = SessionState() if feedback is not None else None
     feed = Feed(feedback) if feedback is not None else None
     screen = CueScreen(paradigm, THEMES[theme], group=group, state=state)

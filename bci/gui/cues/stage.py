@@ -19,6 +19,17 @@ QUESTION_S = 4.0
 EXPOSED_S = 2.0  # to wait for the window system; a screen that never says that it shows something is taken as it is
 
 
+def best_screen() -> QtGui.QScreen:
+    """The second screen, which the person sees; the only one where there is no other."""
+    primary = QtGui.QGuiApplication.primaryScreen()
+    return next((s for s in QtGui.QGuiApplication.screens() if s is not primary), primary)
+
+
+def rate_hz(screen: QtGui.QScreen) -> float:
+    """Refresh rate."""
+    return screen.refreshRate() if screen.refreshRate() > 1 else FALLBACK_HZ
+
+
 class Stage(QtWidgets.QWidget):
     """Full screen, on the second screen where there is one. Esc twice ends it, F11 makes it a window and back.
 
@@ -98,19 +109,16 @@ class Stage(QtWidgets.QWidget):
 
     @property
     def refresh_hz(self) -> float:
-        """Of the screen that it is on."""
+        """Of the screen that it is on, or will be."""
         handle = self.windowHandle()
-        screen = handle.screen() if handle else QtGui.QGuiApplication.primaryScreen()
-        hz = screen.refreshRate() if screen else 0.0
-        return hz if hz > 1 else FALLBACK_HZ
+        return rate_hz(handle.screen() if handle else best_screen())
 
     def begin(self, is_full_screen: bool = True) -> None:
         """Show it, and begin."""
-        screens = QtGui.QGuiApplication.screens()
         if is_full_screen:
-            others = [s for s in screens if s is not QtGui.QGuiApplication.primaryScreen()]
-            if others:
-                self.setGeometry(others[0].geometry())
+            self.winId()  # makes the handle: some window systems go by its screen, others by the place
+            self.windowHandle().setScreen(best_screen())
+            self.setGeometry(best_screen().geometry())
             self.showFullScreen()
         else:
             self.show()
