@@ -11,7 +11,9 @@ from operator import mul
 import pytest
 
 from bci.errors import ConfigError, RolandicError
+from bci.offline.sweep import score_unit
 from bci.offline.workers import done, map_units, workers
+from tests.test_protocols import SETTINGS, people
 
 
 def test_results_come_in_the_order_of_the_units():
@@ -73,16 +75,24 @@ def ray(monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_workers_of_ray(ray, capfd):
+def test_two_workers_of_ray_give_the_scores_of_this_process(ray, capfd):
+    recordings = [tuple(people(2, skill=1.0)[k : k + 2]) for k in (0, 2)]
     with workers(2, "ray") as submit:
-        assert list(map_units(lambda k: submit(mul, k, 3), range(4), 2)) == [0, 3, 6, 9]
-        assert submit(os.getpid).result(60) != os.getpid()
+        scores = list(map_units(lambda mine: submit(score_unit, mine, SETTINGS, "across-runs"), recordings, 2))
+        assert submit(lambda: os.getpid()).result(60) != os.getpid()
         with pytest.raises(ZeroDivisionError):
-            submit(divmod, 1, 0).result(60)
+            submit(lambda: 1 // 0).result(60)
+    assert scores == [score_unit(mine, SETTINGS, "across-runs") for mine in recordings]
     assert capfd.readouterr().out == ""
 
 
-def test_a_ray_that_is_not_there(ray, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(RolandicError, match=r"Ray at RAY_ADDRESS 127\.0\.0\.1:1 does not start"):
-        workers(2, "ray").__enter__()
+def test_a_ray_that_does_not_start(ray, monkeypatch):
+    def fails(**_):
+        raise ConnectionError("nobody there\nand more")
+
+    monkeypatch.setattr("ray.init", fails)
+    for address, where in (("", "a Ray on this machine"), ("10.0.0.1:6379", "Ray at RAY_ADDRESS 10.0.0.1:6379")):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(RolandicError) as error:
+            workers(2, "ray").__enter__()
+        assert str(error.value) == f"--cluster ray: {where} does not start (nobody there); leave --cluster out"
