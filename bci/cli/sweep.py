@@ -68,7 +68,7 @@ def command(
     A setting that is clearly worse than the best one is given up early. The best score was chosen on these people, so
     it is optimistic: confirm it by bci evaluate on others. The last line printed trains with the best setting.
     """
-    from bci.offline.sweep import KeptScores, parse_search, sweep
+    from bci.offline.sweep import Choices, KeptScores, parse_search, sweep
     from bci.offline.workers import workers
     from bci.sources.files import load_recording
 
@@ -82,7 +82,7 @@ def command(
         return {name: _value(ctx, searched[name], str(value)) for name, value in setting.items()}
 
     for name, what in space.items():
-        for value in getattr(what, "values", None) or (what.low, what.high):
+        for value in what.values if isinstance(what, Choices) else (what.low, what.high):
             values_of({name: value})  # says now what it cannot be
 
     def bar(numbers: list[int]) -> Iterable[int]:

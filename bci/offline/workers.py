@@ -100,6 +100,7 @@ def _ray(n_jobs: int) -> Iterator[Submit]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report to its makers
     try:
         import ray
+        from ray.exceptions import RayError, RayTaskError
     except ImportError:
         raise ConfigError("--cluster ray needs Ray: pip install 'rolandic[cluster]'") from None
     address = os.environ.get("RAY_ADDRESS")
@@ -116,9 +117,9 @@ def _ray(n_jobs: int) -> Iterator[Submit]:
 
     try:
         yield submit
-    except ray.exceptions.RayTaskError:  # an error of the function itself
+    except RayTaskError:  # an error of the function itself
         raise
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         reason = str(error).splitlines()[0]
         raise RolandicError(f"--cluster ray: {reason}; the same command goes on from here") from None
     finally:
