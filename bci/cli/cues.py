@@ -105,9 +105,11 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _text(result: dict[str, Any]) -> str:
+    said = f"{result['n_cues_shown']} of {result['n_trials']} cues, {len(result['onsets'])} markers"
+    if not result["n_frames"]:
+        return said
     return (
-        f"{result['n_cues_shown']} of {result['n_trials']} cues, {len(result['onsets'])} markers; "
-        f"{result['n_dropped_frames']} of {result['n_frames']} frames dropped at {result['refresh_hz']:g} Hz; "
+        f"{said}; {result['n_dropped_frames']} of {result['n_frames']} frames dropped at {result['refresh_hz']:g} Hz; "
         f"painted in {result['paint_ms']['p50']:.1f} ms (p50), {result['paint_ms']['max']:.1f} ms at most"
     )
 
