@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.gui.cursor_score import CursorScore
 from bci.types import Flag
 
 HISTORY_S = 60.0
@@ -91,6 +92,7 @@ class SessionState:
     is_steering: bool = False
     commands: dict[int, Sent] = field(default_factory=dict)  # the last ones, by number
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=N_LINES))
+    cursor: CursorScore = field(default_factory=CursorScore)
 
     def describe(self, metadata: str, hop_labels: list[str]) -> None:
         """Take the session's configuration, as the header of ``bci-events`` has it, and the classes of ``bci-hops``."""
