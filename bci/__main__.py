@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("bci.cli.train", "Train a decoder from recordings."),
     "ensemble": ("bci.cli.ensemble", "Combine trained models into one that averages what they say."),
     "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),
+    "sweep": ("bci.cli.sweep", "Search settings of a decoder over people and seeds, resumable."),
     "explain": ("bci.cli.explain", "Show what a model looks at, and say when that means nothing."),
     "card": ("bci.cli.card", "Print what a model is, what it was trained on, and what its score does not show."),
     "doctor": ("bci.cli.doctor", "Is this machine fit for a session, and what to do where it is not."),

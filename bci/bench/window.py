@@ -51,7 +51,7 @@ def measure(seconds: float, n_channels: int, sfreq_hz: float, hop: int, rounds: 
             stretches.append(("with", *_watched(seconds, last, frames)))
         live.terminate()
         live.communicate(timeout=60)
-        rows = _rows(session / "session.xdf", stretches, hop)
+        rows = _rows(session / "session.xdf", stretches)
     by_name = {row["name"]: row for row in rows}
     with_, without = by_name["our share, with the window"], by_name["our share, without"]
     ratios = {f"ratio_{p}": with_[p] / without[p] for p in ("p50", "p95")}
@@ -103,7 +103,7 @@ def _lines(window: subprocess.Popen[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in window.stdout]
 
 
-def _rows(path: Path, stretches: list[tuple[str, float, float]], hop: int) -> list[dict[str, Any]]:
+def _rows(path: Path, stretches: list[tuple[str, float, float]]) -> list[dict[str, Any]]:
     from bci.recording.xdf import read_xdf
 
     streams = {s.spec.name: s for s in read_xdf(path).streams}
@@ -111,7 +111,6 @@ def _rows(path: Path, stretches: list[tuple[str, float, float]], hop: int) -> li
     marks = np.asarray(streams["bci-latency"].samples)
     index = np.asarray(streams["bci-hops"].samples)[: len(marks), 1].astype(int)
     gated_s, arrival_s = marks[: len(index), 6], marks[: len(index), 2]
-    ends_chunk = (index + 1) % hop == 0
     rows = []
     for name, spent_s in (("sample to prediction", gated_s - raw.stamps_s[index]), ("our share", gated_s - arrival_s)):
         for kind, label in (("without", "without"), ("with", "with the window")):
@@ -119,7 +118,7 @@ def _rows(path: Path, stretches: list[tuple[str, float, float]], hop: int) -> li
             for which, from_s, to_s in stretches:
                 if which == kind:
                     within |= (gated_s > from_s + SETTLE_S) & (gated_s < to_s)
-            rows.append(_row(f"{name}, {label}", spent_s[within & ends_chunk]))
+            rows.append(_row(f"{name}, {label}", spent_s[within]))
     return rows
 
 

@@ -12,7 +12,7 @@ def test_a_short_round_measures_the_engine_and_the_window():
         "our share, with the window",
     ]
     assert all(row["n"] > 50 and 0 < row["p50"] <= row["p95"] for row in result["rows"])
-    shown, minimised, blocked, after = result["frames"]
+    shown, _minimised, blocked, after = result["frames"]
     assert [f["stretch"] for f in result["frames"]] == ["shown", "minimised", "blocked", "shown"]
     assert blocked["worst_ms"] > 3000 > after["worst_ms"]
     assert shown["frames_per_s"] > 1 < after["frames_per_s"]
