@@ -1,6 +1,6 @@
 """Networks over whole runs without reset against the same with a reset before each trial, by what they learnt from.
 
-    python scripts/results_streams.py DATA/motor_imagery_21ch --work WORK [--train 20] [--test 30] [--seeds 2]
+    python scripts/results_streams.py DATA/motor_imagery_21ch --work WORK [--train 14] [--test 20] [--seeds 1]
 
 Fitted to the first people, tested on the next ones: left against right, 16 channels without the frontal ones, 8-30 Hz,
 80 Hz, no alignment to the person tested. *Reset*: a fresh memory 3 s before each decision. *Whole run*: one memory from
@@ -125,7 +125,9 @@ def table(found: dict[str, Any], facts: dict[str, Any], n_seeds: int) -> str:
     for family in FAMILIES:
         endless = f"{family}/streams/0" in found
         for way in ("trials", "streams") if endless else ("trials",):
-            rows = [found[f"{family}/{way}/{seed}"] for seed in range(n_seeds)]
+            rows = [found[key] for seed in range(n_seeds) if (key := f"{family}/{way}/{seed}") in found]
+            if not rows:
+                continue
             logits = {how: np.array([row[how] for row in rows]) for how in ("reset", "whole")}
             said = {how: each.argmax(axis=2) for how, each in logits.items()}
             by_person = {
@@ -147,12 +149,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--train", type=int, default=20)
-    parser.add_argument("--test", type=int, default=30)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--train", type=int, default=14)
+    parser.add_argument("--test", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only-print", action="store_true", help="What is in WORK/answers.json, and fit nothing.")
     a = parser.parse_args()
     a.work.mkdir(parents=True, exist_ok=True)
-    found, facts = fit_all(a, a.work / "answers.json")
+    path = a.work / "answers.json"
+    if a.only_print:
+        found = answers_of(path)
+        facts = found.pop("facts")
+    else:
+        found, facts = fit_all(a, path)
     chance = stats.chance_level(facts["y"])
     low, high = stats.chance_band(facts["n_tested"], chance)
     print(
