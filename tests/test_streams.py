@@ -143,7 +143,7 @@ def recording(run, seed, *, skill=0.0, has_nan=False):
         held = slice(cue, cue + 3 * second)
         x[held, k % 2] += skill * 10 * np.sin(2 * np.pi * 11 * t[held])
     if has_nan:
-        x[6 * n_part + 2 * second - 3] = np.nan  # at the end of a part
+        x[6 * n_part + 2 * second - 1] = np.nan  # the last of a part: it must not get into the offset of the next
     channels = tuple(Channel(label=label, type="EEG", unit="uV") for label in CHANNELS)
     signal = StreamSpec(name="eeg", sfreq_hz=SFREQ_HZ, channels=channels, format="double64")
     marks = StreamSpec(name="m", type="Markers", channels=(Channel("m", "Markers"),), format="string")
@@ -212,9 +212,8 @@ def test_a_nan_costs_its_part_and_no_more():
     spec, trials = trials_of([recording("R1", 1, has_nan=True)])
     streams = trials.streams(trials)
     assert all(np.isfinite(stream.signal).all() for stream in streams)
-    found = {int(i) for stream in streams for i in trials.index[stream.decisions[:, 1]]}
-    assert found == {int(i) for i in trials.index}
-    assert len(found) >= N_CUES - 2
+    assert len(trials.y) >= N_CUES - 1
+    assert sum(len(stream.decisions) for stream in streams) >= N_ORDERS * (len(trials.y) - 1)
     assert all((stream.decisions[:, 0] + 1 >= spec.n_priming_hops).all() for stream in streams)
 
 

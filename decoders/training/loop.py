@@ -24,6 +24,7 @@ LARGE_BATCH = 64  # from this many trials on: as good, and fewer steps
 MANY_TRIALS = 1000
 WEIGHT_DECAY = 1e-2
 LABEL_SMOOTHING = 0.1
+MAX_GRADIENT = 1.0
 PATIENCE = 10  # epochs without a lower loss on what is held out
 
 
@@ -100,6 +101,8 @@ def train_network(
             loss = loss_of(logits, wanted)
             optimiser.zero_grad()
             loss.backward()
+            if streams:  # through hundreds of hops some gradients explode (Pascanu et al. 2013, ICML)
+                nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
             optimiser.step()
             rate = float(schedule.get_last_lr()[0])
             schedule.step()
