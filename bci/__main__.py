@@ -18,6 +18,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("bci.cli.run", "Run a live session from a stream or a recording."),
     "control": ("bci.cli.control", "Arm, disarm, pause, note or swap the model of the session that runs here."),
     "view": ("bci.cli.view", "Look at a session that shares itself, in a window."),
+    "cues": ("bci.cli.cues", "Show cues on a screen and send them as markers; measure the display's delay."),
     "stop": ("bci.cli.stop", "Emergency stop of the session that runs here."),
     "record": ("bci.cli.record", "Record LSL streams to XDF."),
     "replay": ("bci.cli.replay", "Run a recorded session again; --verify compares it bit by bit."),
