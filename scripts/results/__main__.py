@@ -62,7 +62,7 @@ def main() -> None:
             known[name].compute(a.data, a.work, path)
             FOLDER.mkdir(exist_ok=True)
             shutil.copyfile(path, FOLDER / path.name)
-    PAGE.write_text(page_of(PAGE.read_text(encoding="utf-8"), FOLDER), encoding="utf-8")
+    PAGE.write_text(page_of(PAGE.read_text(encoding="utf-8"), FOLDER), encoding="utf-8", newline="\n")
     print(f"{PAGE} written")
 
 

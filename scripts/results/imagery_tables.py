@@ -116,7 +116,8 @@ be state that leaks.
   what such a choice is worth. The rows of `riemann`, and the differences within a row's settings, are not.
 - The network's machine got trials as 8-bit cosine coefficients, 5.5 % (rms) off the signal; Riemannian rows and shuffle
   use the exact ones. `fbnet` was trained on a CPU, its window chosen on the same split, after a look at its first fold.
-- `gnn`, `convlstm` and `cnn3d` were not among the candidates there: their places of electrodes need MNE. Rows of theirs stand below.
+- `gnn`, `convlstm` and `cnn3d` were not among the candidates there: their places of electrodes need MNE. Their rows
+  stand below.
 - Live, recentring cannot know the cues: the row "as live" is what a session gets."""
 
 

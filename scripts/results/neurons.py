@@ -83,7 +83,7 @@ def scored(name: str, rates: NDArray, wanted: NDArray, sfreq_hz: float, window_s
 
 
 def standard(rates: NDArray, rest: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Rates (bins, units) at mean 0 and deviation 1 of what is not left out; a unit that is silent there has no scale."""
+    """Rates (bins, units) at mean 0, deviation 1 of what is not left out; a unit that is silent there has no scale."""
     mean, scale = rates[rest].mean(axis=0), rates[rest].std(axis=0)
     return ((rates - mean) / np.where(scale > 0, scale, 1)).astype(np.float32)
 
