@@ -102,6 +102,7 @@ def evaluate(
         "classes": list(classes),
         **score(rows, classes, decide_at_s, seed=seed, temperature=temperature),
         "curve": [{"time_s": t, "mean": float(np.mean(right))} for t, right in sorted(right_at.items())],
+        "gate": model.info.get("gate"),
         "trials": rows,
     }
 
