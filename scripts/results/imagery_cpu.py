@@ -87,8 +87,8 @@ the first fifth of the people, whom the pick above has not seen.
 {networks}
 
 Shuffle: (rest + cue) segments of the tested recordings in another order, mean of five; beside it the true order. The
-data's README allows two points between them. Where the interval leaves out 0, shuffled is a little worse: the joints cost
-something, or a little passes from trial to trial; this table cannot tell which.
+data's README allows two points between them. Where the interval leaves out 0, shuffled is a little worse: the joints
+cost something, or a little passes from trial to trial; this table cannot tell which.
 
 | | people | shuffled | 95 % | people ≥ .70 | guessing | true order | difference, 95 % |
 |---|---|---|---|---|---|---|---|
