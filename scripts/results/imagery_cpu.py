@@ -79,8 +79,8 @@ The same trials, splits and scores as above, on one machine without a GPU; each 
 [results/imagery_cpu.csv](results/imagery_cpu.csv).
 
 Networks on the scalp's grid or its neighbourhoods, not tuned: features at 10 Hz (`gnn`, `convlstm`) and 40 Hz
-(`cnn3d`), 15 epochs of batches of 64 trials, rate .003, one seed, recentred, 16 channels, exact trials. *One fold* is
-the first fifth of the people, whom the pick above has not seen.
+(`cnn3d`), 15 epochs of batches of 64 whole trials, rate .003, one seed, recentred, 16 channels. *One fold* is the first
+fifth of the people, whom the pick above has not seen.
 
 | | people | score | 95 % | people ≥ .70 | guessing | `riemann_fb` on them | difference, 95 % |
 |---|---|---|---|---|---|---|---|

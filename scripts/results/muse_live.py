@@ -23,6 +23,7 @@ from verbs import bci
 from bci.offline.train import TrainSettings, train
 from bci.recording.xdf import read_xdf
 from bci.sources.files import load_recording
+from bci.types import Flag
 from calibration import stats
 
 SPEED, N_JOBS = 4.0, 2
@@ -84,7 +85,7 @@ def live(
     streams = {s.spec.name: s for s in read_xdf(session / "session.xdf").streams}
     placed = {m["number"]: m for m in map(json.loads, streams["bci-health"].samples) if m["kind"] == "marker_placed"}
     rows = np.asarray(streams["bci-hops"].samples)
-    answers = rows[(rows[:, 5] >= 0) & (rows[:, 4] == 0)]
+    answers = rows[(rows[:, 5] >= 0) & (rows[:, 4].astype(int) & ~Flag.ARTEFACT == 0)]  # as `bci evaluate` takes them
     with np.load(path) as z:
         recorded = np.flatnonzero(z["marker"])
     number, index = answers[:, 5].astype(int), answers[:, 6].astype(int)

@@ -1,6 +1,6 @@
 """Networks over whole runs without reset against the same with a reset before each trial, by what they learnt from.
 
-    python scripts/results_streams.py DATA/motor_imagery_21ch --work WORK [--train 14] [--test 20] [--seeds 1]
+    python scripts/results/streams.py DATA/motor_imagery_21ch --work WORK [--train 14] [--test 20] [--seeds 1]
 
 Fitted to the first people, tested on the next ones: left against right, 16 channels without the frontal ones, 8-30 Hz,
 80 Hz, no alignment to the person tested. *Reset*: a fresh memory 3 s before each decision. *Whole run*: one memory from
