@@ -15,14 +15,14 @@ from bci.gui.start import shelf, words
 from bci.gui.start.connect import CUES, RECORDINGS
 from bci.gui.start.jobs import Job, MakeJob, Outcome
 from bci.gui.start.picked import Picked
-from bci.gui.start.widgets import Card, Lines, Page, Result, ScoreBar, Working, button, label
+from bci.gui.start.widgets import Card, Combo, Count, Lines, Number, Page, Result, ScoreBar, Working, button, label
 from bci.gui.theme import Theme
 
 LABELS = ("left", "right")
 WAIT_S = 30.0  # for the stream and the cues
 REST_S = 4.0  # of a trial, roughly: fixation and pause; for the estimate of how long it takes
 DECODERS = {
-    "Riemannian, four bands (recommended)": [
+    "Riemannian, four bands": [
         "--decoder", "riemann_fb", "--bands", "8-12", "11-16", "15-22", "20-30", "--recentre", "riemann",
     ],
     "Riemannian, one band": ["--decoder", "riemann"],
@@ -83,14 +83,14 @@ class Calibrate(Page):
             mode.toggled.connect(self.refresh)
             card.box.addWidget(mode)
         self.trials = _spin(2, 100, 20, "", "Cues for each hand; below 15 the score stays vague")
-        self.imagery = QtWidgets.QDoubleSpinBox()
+        self.imagery = Number()
         self.imagery.setRange(1.5, 8.0)
         self.imagery.setSingleStep(0.5)
         self.imagery.setValue(4.0)
         self.imagery.setSuffix(" s")
         self.imagery.setDecimals(1)
         self.imagery.setToolTip("How long the movement is imagined in each trial")
-        self.minutes = QtWidgets.QDoubleSpinBox()
+        self.minutes = Number()
         self.minutes.setRange(0.2, 120.0)
         self.minutes.setValue(6.0)
         self.minutes.setSuffix(" min")
@@ -101,20 +101,20 @@ class Calibrate(Page):
         )
         self.files = button("Choose &files…", "One or more recordings of this person")
         self.files.clicked.connect(self._choose_files)
-        self.decoder = QtWidgets.QComboBox()
+        self.decoder = Combo()
         self.decoder.addItems(list(DECODERS))
         self.decoder.setToolTip("The first scores best here for imagined movements of the hands (docs/results.md)")
         self.earlier = QtWidgets.QCheckBox("With the earlier calibrations of this person")
         self._rows: dict[str, QtWidgets.QWidget] = {}
         for key, text, widget in (
             ("trials", "Cues for each &hand", self.trials), ("imagery", "&Imagine for", self.imagery),
-            ("minutes", "Record &for", self.minutes), ("files", "Recordings", self.files),
+            ("minutes", "Rec&ord for", self.minutes), ("files", "Recordings", self.files),
             ("labels", "&Markers", self.labels), ("decoder", "&Decoder", self.decoder),
         ):  # fmt: skip
             name = QtWidgets.QLabel(text)
             name.setObjectName("soft")
             name.setBuddy(widget)
-            name.setFixedWidth(130)
+            name.setFixedWidth(146)
             widget.setSizePolicy(QtWidgets.QSizePolicy.Ignored, QtWidgets.QSizePolicy.Fixed)
             line = QtWidgets.QWidget()
             line.setLayout(row(name, widget))
@@ -350,8 +350,8 @@ def _pairs(text: str) -> list[str]:
     return re.findall(r"[^\s=]+=[^\s=]+", text)
 
 
-def _spin(low: int, high: int, value: int, suffix: str, tip: str) -> QtWidgets.QSpinBox:
-    spin = QtWidgets.QSpinBox()
+def _spin(low: int, high: int, value: int, suffix: str, tip: str) -> Count:
+    spin = Count()
     spin.setRange(low, high)
     spin.setValue(value)
     spin.setSuffix(suffix)

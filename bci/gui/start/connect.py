@@ -13,7 +13,7 @@ from bci.gui.start import shelf, words
 from bci.gui.start.jobs import Job, MakeJob, Outcome
 from bci.gui.start.picked import Picked
 from bci.gui.start.streams import Streams
-from bci.gui.start.widgets import Badge, Card, Choice, Entry, Lines, Page, Working, button, label
+from bci.gui.start.widgets import Badge, Card, Choice, Combo, Entry, Lines, Page, Working, button, label
 from bci.gui.theme import Theme
 from bci.types import StreamSpec
 
@@ -52,7 +52,7 @@ class Connect(Page):
         self.list.setAccessibleName("Streams")
         self.list.picked.connect(self._pick_stream)
         self.data_badge, self.data = Badge(theme), label("", "")
-        self.unit = QtWidgets.QComboBox()
+        self.unit = Combo()
         self.unit.addItems(["Unit?", *UNITS])
         self.unit.setToolTip("The stream does not say in which unit its samples are: its program's manual does")
         self.unit.currentTextChanged.connect(self._pick_unit)
@@ -73,7 +73,7 @@ class Connect(Page):
 
     def _person_card(self) -> Card:
         card = Card("Person", "Recordings and models are kept by this name. Letters and digits; not a real name.")
-        self.subject = QtWidgets.QComboBox()
+        self.subject = Combo()
         self.subject.setEditable(True)
         self.subject.setAccessibleName("Person")
         allowed = QtGui.QRegularExpressionValidator(QtCore.QRegularExpression(shelf.SUBJECT.pattern), self.subject)
@@ -114,6 +114,7 @@ class Connect(Page):
         seen = self.streams.seen
         self._follow(seen)
         chosen = self.picked.stream
+        self.data_badge.setVisible(chosen is not None)
         key = chosen.uid if chosen is not None and any(s.uid == chosen.uid for s in seen) else ""
         self.list.show_entries([_entry(s, s.uid == key) for s in seen], key)
         watched = self.streams.watched

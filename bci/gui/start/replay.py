@@ -10,7 +10,7 @@ from bci.gui.panels.base import row
 from bci.gui.start import shelf, words
 from bci.gui.start.jobs import Job, MakeJob, Outcome
 from bci.gui.start.picked import Picked
-from bci.gui.start.run import open_file
+from bci.gui.start.run import WINDOW, open_file
 from bci.gui.start.widgets import Card, Choice, Entry, Page, Result, Working, button
 from bci.gui.theme import Theme
 
@@ -125,7 +125,7 @@ class Replay(Page):
             self.result.show_result("fail", "Its model is not there", why)
             return
         self._scratch = QtCore.QTemporaryDir()
-        arguments = ["run", "--recording", self.session / "session.xdf", "--model", model, "--window"]
+        arguments = ["run", "--recording", self.session / "session.xdf", "--model", model, *WINDOW]
         stream = primary_name(self.session)
         arguments += ["--stream", stream] if stream else []
         arguments += ["--session", Path(self._scratch.path()) / "session"]

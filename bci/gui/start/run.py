@@ -12,7 +12,7 @@ from bci.gui.start import shelf, words
 from bci.gui.start.connect import check_lines
 from bci.gui.start.jobs import Job, MakeJob, Outcome
 from bci.gui.start.picked import Picked
-from bci.gui.start.widgets import Card, Choice, Entry, Lines, Page, Result, Working, button, label
+from bci.gui.start.widgets import Card, Choice, Combo, Entry, Lines, Page, Result, Working, button, label
 from bci.gui.theme import Theme
 
 DEVICES = {
@@ -22,6 +22,7 @@ DEVICES = {
     "udp://127.0.0.1:5005": "JSON lines by UDP",
     "osc://127.0.0.1:9000/bci": "Open Sound Control",
 }
+WINDOW = ("--share",)  # with a window of its own
 
 
 class Run(Page):
@@ -65,7 +66,7 @@ class Run(Page):
 
     def _device_card(self) -> Card:
         card = Card("Device", "What the commands move. A hardware cut-off within reach remains yours.")
-        self.device = QtWidgets.QComboBox()
+        self.device = Combo()
         self.device.setEditable(True)
         self.device.addItems(list(DEVICES))
         self.device.setAccessibleName("Device")
@@ -90,7 +91,7 @@ class Run(Page):
         self.running = label("", "result")
         self.running.hide()
         self.result, self.lines = Result(theme), Lines(theme)
-        self.report = button("Open the &report", "In the browser")
+        self.report = button("Open the repor&t", "In the browser")
         self.report.clicked.connect(self._open_report)
         card.box.addWidget(self.where)
         card.box.addLayout(row(self.begin, self.check, self.end, None))
@@ -174,7 +175,7 @@ class Run(Page):
         self._forget()
         self.folder = shelf.next_session(picked.root, picked.subject)
         arguments = ["run", *picked.stream_options, "--model", picked.model, "--subject", picked.subject]
-        arguments += ["--session", self.folder, "--device", self.device.currentText().strip() or "null:", "--window"]
+        arguments += ["--session", self.folder, "--device", self.device.currentText().strip() or "null:", *WINDOW]
         self.job = self._make_job(arguments, self, is_tied=False)
         self.job.ended.connect(self._session_ended)
         self._began_s = time.monotonic()
@@ -203,7 +204,7 @@ class Run(Page):
         if told:  # it ran, and left its report; an error may have ended it
             level = "ok" if not outcome.error and not told.get("n_samples_lost") else "warn"
             why = outcome.error or told.get("ended_because", "")
-            self.result.show_result(level, "The session has ended", f"{words.session_words(told)}.  It ended: {why}.")
+            self.result.show_result(level, "Session ended", f"{words.session_words(told)}. It ended because {why}.")
         else:
             self.result.show_failure("The session", outcome)
         self.report.setVisible(self.folder is not None and (self.folder / "report.html").exists())
@@ -234,7 +235,15 @@ def model_entry(model: shelf.ModelEntry, picked: Picked) -> Entry:
     what, n, made = " / ".join(model.classes), len(model.channels), f"{model.made:%d %b %Y}"
     detail = f"{what}  ·  {model.decoder}  ·  {n} channel{'s' * (n != 1)}  ·  {made}"
     if why := shelf.why_unfit(model, picked.described):
-        return Entry(str(model.path), model.name, detail, "fail", f"does not fit: {why}", right, is_enabled=False)
+        return Entry(
+            str(model.path),
+            model.name,
+            detail,
+            "fail",
+            f"does not fit: {why.partition('; there are')[0]}",
+            right,
+            is_enabled=False,
+        )
     if picked.described is None:
         return Entry(str(model.path), model.name, detail, right=right)
     if score is not None and score.level != "ok":

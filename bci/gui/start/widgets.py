@@ -79,6 +79,46 @@ def button(text: str, tip: str = "", name: str = "") -> QtWidgets.QPushButton:
     return made
 
 
+def chevron(widget: QtWidgets.QWidget, x: float, y: float, down: bool) -> None:
+    """An arrow on a field; a style sheet that gives fields colours takes Qt's own arrows away."""
+    painter = QtGui.QPainter(widget)
+    painter.setRenderHint(QtGui.QPainter.Antialiasing)
+    colour = widget.palette().color(QtGui.QPalette.Text)
+    painter.setPen(QtGui.QPen(colour, 1.6, QtCore.Qt.SolidLine, QtCore.Qt.RoundCap, QtCore.Qt.RoundJoin))
+    tip = 2.0 if down else -2.0
+    painter.drawPolyline(QtGui.QPolygonF([QtCore.QPointF(x + i, y + (tip if i == 0 else -tip)) for i in (-4, 0, 4)]))
+    painter.end()
+
+
+class Combo(QtWidgets.QComboBox):
+    """A list that drops down."""
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: D102, N802
+        super().paintEvent(event)
+        chevron(self, self.width() - 15, self.height() / 2, down=True)
+
+
+class Count(QtWidgets.QSpinBox):
+    """A whole number."""
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: D102, N802
+        super().paintEvent(event)
+        _up_and_down(self)
+
+
+class Number(QtWidgets.QDoubleSpinBox):
+    """A number."""
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: D102, N802
+        super().paintEvent(event)
+        _up_and_down(self)
+
+
+def _up_and_down(spin: QtWidgets.QAbstractSpinBox) -> None:
+    for down in (False, True):
+        chevron(spin, spin.width() - 15, spin.height() * (0.66 if down else 0.34), down)
+
+
 class Card(QtWidgets.QFrame):
     """A titled box; put widgets into ``box``."""
 
@@ -300,11 +340,12 @@ class _Rows(QtWidgets.QStyledItemDelegate):
             painter.drawText(
                 QtCore.QRect(x, y, width, line + 2), QtCore.Qt.AlignVCenter | QtCore.Qt.AlignRight, entry.right
             )
-            width -= QtGui.QFontMetrics(strong).horizontalAdvance(entry.right) + 12
+        taken = QtGui.QFontMetrics(strong).horizontalAdvance(entry.right) + 12 if entry.right else 0
         for each, colour, text in texts:
             painter.setFont(each)
             painter.setPen(QtGui.QColor(colour))
-            shown = QtGui.QFontMetrics(each).elidedText(text, QtCore.Qt.ElideRight, width)
+            free = width - (taken if each is strong else 0)
+            shown = QtGui.QFontMetrics(each).elidedText(text, QtCore.Qt.ElideRight, free)
             painter.drawText(QtCore.QRect(x, y, width, line + 2), QtCore.Qt.AlignVCenter, shown)
             y += line + 1
         painter.restore()

@@ -36,7 +36,14 @@ class Start(QtWidgets.QMainWindow):
         Folder of people, models and sessions.
     streams, make_job, make_cues
         What reaches out of this process; tests put their own here.
+
+    Signals
+    -------
+    closed()
+        Nothing that it started runs any more.
     """
+
+    closed = QtCore.pyqtSignal()
 
     def __init__(
         self,
@@ -98,7 +105,7 @@ class Start(QtWidgets.QMainWindow):
         brand.setContentsMargins(20, 0, 0, 18)
         box.addWidget(brand)
         self.nav: list[QtWidgets.QPushButton] = []
-        for i, text in enumerate(("1   Co&nnect", "2   Cali&brate", "3   &Run", "     Re&play")):
+        for i, text in enumerate(("1   Co&nnect", "2   C&alibrate", "3   &Run", "     Re&play")):
             each = button(text, name="nav")
             each.setCheckable(True)
             each.setAutoExclusive(True)
@@ -149,7 +156,7 @@ class Start(QtWidgets.QMainWindow):
         self.stack.setCurrentIndex(number)
         for page in (self.calibrate, self.run, self.replay):
             page.refresh()
-        first = (self.connect_page.list, self.calibrate.begin, self.run.models, self.replay.list)[number]
+        first = (self.connect_page.list, self.calibrate.by_screen, self.run.models, self.replay.list)[number]
         first.setFocus()
 
     def look(self) -> None:
@@ -163,12 +170,12 @@ class Start(QtWidgets.QMainWindow):
         values = {
             "Signal": p.stream.name if p.stream is not None else "",
             "Person": p.subject if shelf.is_subject(p.subject) else "",
-            "Model": shelf.read_model(p.model).name if p.model is not None else "",
+            "Model": p.model.name if p.model is not None else "",
         }
         for name, value in values.items():
             badge, shown = self._shown[name]
             badge.set("ok" if value else "")
-            shown.setText(shown.fontMetrics().elidedText(value or "not picked", QtCore.Qt.ElideMiddle, 160))
+            shown.setText(shown.fontMetrics().elidedText(value or "not picked", QtCore.Qt.ElideRight, 170))
             shown.setToolTip(value)
         text = f"Folder: {p.root.absolute().name}"
         self.folder.setText(text)
@@ -234,7 +241,7 @@ class Start(QtWidgets.QMainWindow):
             job.close()
         self.streams.close()
         event.accept()
-        QtWidgets.QApplication.quit()
+        self.closed.emit()
 
     def _may_close(self) -> bool:
         """Ask what becomes of the session. It goes on: this window hides, and closes when the session has ended."""
@@ -268,6 +275,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     window = Start(root, theme, kept, Streams())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: window.leave())
+    window.closed.connect(app.quit)
     window.show()
     app.exec_()
     picked = window.picked

@@ -39,7 +39,7 @@ class Score:
 
 def percent(share: float) -> str:
     """As people read it."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def score_of(scores: dict[str, Any] | None) -> Score | None:
@@ -57,7 +57,7 @@ def score_words(score: Score) -> tuple[str, str]:
     """A headline, and what it means and what to do."""
     right, by_luck = round(score.accuracy * score.n), percent(score.chance_high)
     numbers = (
-        f"{right} of {score.n} trials that it had not seen were decoded right: {percent(score.accuracy)}, with 95 % "
+        f"{right} of {score.n} trials it had not seen were decoded right: {percent(score.accuracy)}, with 95\u00a0% "
         f"confidence between {percent(score.low)} and {percent(score.high)}. Guessing gets {percent(score.chance)}, "
         f"and with luck up to {by_luck}."
     )
