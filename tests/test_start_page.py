@@ -394,6 +394,13 @@ def test_a_cap_with_many_channels_is_learnt_from_over_the_motor_cortex():
     assert shelf.inputs_for(eeg(labels=(*motor, *few.labels))) == motor
 
 
+def test_left_and_right_are_mirrored_where_the_electrodes_have_partners():
+    assert shelf.recipe(None) == []
+    assert shelf.recipe(eeg()) == ["--sfreq", "80", "--mirror"]
+    assert shelf.recipe(eeg(labels=("C3", "Cz"))) == ["--sfreq", "80"]
+    assert shelf.recipe(eeg(sfreq_hz=1000 / 3.0001)) == ["--mirror"]
+
+
 # --- children --------------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ REST_S = 4.0  # of a trial, roughly: fixation and pause; for the estimate of how
 DECODERS = {
     "Riemannian, four bands": [
         "--decoder", "riemann_fb", "--bands", "8-12", "11-16", "15-22", "20-30", "--recentre", "riemann",
-    ],
+    ],  # with what `shelf.recipe` adds to it
     "Riemannian, one band": ["--decoder", "riemann"],
     "Band power": ["--decoder", "bandpower"],
     "Network (EEGNet)": ["--decoder", "eegnet"],
@@ -302,6 +302,8 @@ class Calibrate(Page):
         pairs = [f"{c}={c}" for c in LABELS] if self.by_screen.isChecked() else _pairs(self.labels.text())
         arguments: list[object] = ["train", *recordings, "--labels", *pairs, "--out", self._model]
         arguments += DECODERS[self.decoder.currentText()]
+        if "riemann_fb" in arguments and {pair.partition("=")[2] for pair in pairs} == set(LABELS):
+            arguments += shelf.recipe(self.picked.described)
         if self.by_screen.isChecked():
             arguments += timing(self.imagery.value())
         stream = None if self.by_files.isChecked() else self.picked.stream

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from pathlib import Path
 
@@ -121,9 +120,9 @@ class Connect(Page):
         if chosen is not None and watched is not None and watched.spec.uid == chosen.uid:
             if not self.picked.is_described:
                 self.picked.pick(stream=watched.spec, is_described=True)
-            self.data_badge.set(words.data_line(watched.n_samples, watched.rate_hz, watched.age_s)[0])
-            rate_hz = 0.0 if math.isnan(watched.rate_hz) else watched.rate_hz
-            self.data.setText(words.data_line(watched.n_samples, rate_hz, watched.age_s)[1])
+            level, text = words.data_line(watched.n_samples, watched.rate_hz, watched.age_s)
+            self.data_badge.set(level)
+            self.data.setText(text)
         elif chosen is not None:
             self.data_badge.set("warn")
             self.data.setText(self.streams.trouble or ("asking it what it sends …" if key else self._gone(chosen)))

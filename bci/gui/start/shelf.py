@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -19,15 +20,19 @@ from typing import Any
 
 import msgspec
 
-from bci.errors import RolandicError
+from bci.errors import ModelError, RolandicError
 from bci.preflight import names_channels
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
-from bci.types import StreamSpec
+from bci.signal.resample import rate_ratio
+from bci.types import BRAIN, StreamSpec
+from decoders.mirror import mirror_order
+from decoders.spec import SpecError
 
 DEPTH = 4  # folders below the root that are looked into
 SUBJECT = re.compile(r"[A-Za-z0-9]+")  # as `bci.config.RecordingSection.subject`
 # Over both hand areas and between; of a cap with many channels, few trials cannot weigh the others
 MOTOR = re.compile(r"(fc|c|cp)[1-6z]", re.IGNORECASE)
+RECIPE_HZ = 80.0
 MANY_CHANNELS, ENOUGH_MOTOR = 32, 8
 
 
@@ -152,6 +157,21 @@ def inputs_for(stream: StreamSpec | None) -> tuple[str, ...]:
         return ()
     over_motor = tuple(label for label in stream.labels if MOTOR.fullmatch(label.strip(".")))
     return over_motor if len(over_motor) >= ENOUGH_MOTOR else ()
+
+
+def recipe(stream: StreamSpec | None) -> list[str]:
+    """What lets a filter bank tell left from right best (docs/results.md), as far as the stream allows it."""
+    if stream is None:
+        return []
+    added = []
+    with contextlib.suppress(ModelError):
+        rate_ratio(stream.sfreq_hz, RECIPE_HZ)
+        added += ["--sfreq", f"{RECIPE_HZ:g}"]
+    with contextlib.suppress(SpecError):
+        brain = [c.label for c in stream.channels if c.type.upper() in BRAIN]
+        mirror_order(inputs_for(stream) or brain)
+        added += ["--mirror"]
+    return added
 
 
 def _next_number(folder: Path, pattern: str) -> int:

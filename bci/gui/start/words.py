@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,13 +90,14 @@ def lacks_unit(spec: StreamSpec) -> bool:
 
 
 def data_line(n_samples: int, rate_hz: float, age_s: float) -> tuple[str, str]:
-    """What the picked stream sends: level, and words."""
+    """What the picked stream sends: level, and words. The rate is NaN as long as it is not known."""
     if not n_samples:
         return "warn", "nothing yet: is the device on and sending?"
     if age_s > 2.0:
         return "fail", f"silent for {age_s:.0f} s: is the device still on?"
     newest = "just now" if age_s < 0.5 else f"{age_s:.1f} s ago"
-    return "ok", f"sending {rate_hz:.0f} samples a second, the newest {newest}"
+    how_many = "" if math.isnan(rate_hz) else f" {rate_hz:.0f} samples a second"
+    return "ok", f"sending{how_many}, the newest {newest}"
 
 
 def duration(seconds: float) -> str:
