@@ -8,7 +8,7 @@ opposite to the hand; how much more is the person's ``skill``. Nothing else in t
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,10 +185,13 @@ class SimulatedPerson:
             self._plan_trial(rest=self._n_made)
 
     def cue(self, label: str) -> None:
-        """Imagine this hand from the next sample that is made on, for `CUE_S`; only while following."""
-        if self._is_following and label in LABELS:
-            at, hand = self._n_made, LABELS.index(label)
-            end = at + round(CUE_S * self.sfreq_hz)
+        """Imagine this hand from the next sample that is made on, until another label or for `CUE_S`; if it follows."""
+        if not self._is_following:
+            return
+        at = self._n_made
+        self._trials = [replace(t, end=min(t.end, at)) for t in self._trials]
+        if label in LABELS:
+            hand, end = LABELS.index(label), at + round(CUE_S * self.sfreq_hz)
             self._trials = [*self._trials[-1:], Trial(at, at, end, hand, hand, self._depths(hand))]
 
     def _depths(self, hand: int) -> tuple[float, float]:

@@ -160,7 +160,7 @@ class Calibrate(Page):
         self.earlier.setText(f"With {n_earlier} earlier calibration{'s' * (n_earlier != 1)} of this person")
         self.earlier.setVisible(n_earlier > 0)
         n = len(self.recordings)
-        self.files.setText(f"{n} chosen – choose again…" if n else "Choose &files…")
+        self.files.setText(f"{n} chosen" if n else "Choose &files…")
         missing = self._missing()
         self.begin.setEnabled(not missing and not self.is_busy)
         self.advice.setText(missing or self._advice())
@@ -199,6 +199,7 @@ class Calibrate(Page):
         """Learn from these."""
         self.recordings = list(paths)
         self.by_files.setChecked(True)
+        self.by_files.setFocus()
         self.refresh()
 
     def _earlier(self) -> list[Path]:

@@ -137,6 +137,7 @@ class Connect(Page):
         """Pick what was started here once it is visible, and the picked one again when its program was restarted."""
         if self._awaited and (new := [s for s in seen if s.name == self._awaited]):
             self._awaited = ""
+            self.trouble.show_lines([])
             self._pick_stream(new[0].uid)
         chosen = self.picked.stream
         if chosen is not None and all(s.uid != chosen.uid for s in seen) and self._wanted[1]:

@@ -131,7 +131,10 @@ def replay_words(result: dict[str, Any]) -> tuple[str, str, str]:
             "version of the program, or a fault: keep the folder, and look at the report.",
         )
     largest = result.get("max_abs_dp", 0.0)
-    how = "bit for bit" if result.get("bitwise") else f"probabilities within {largest:.0e}"
+    how = ", bit for bit" if result.get("bitwise") else ""
+    near = (
+        f" Probabilities agree within {largest:.0e}: equal bits are promised where it was recorded." if not how else ""
+    )
     tails = result.get("n_tail_recorded", 0) + result.get("n_tail_replayed", 0)
     cut = f" {tails} predictions at the end have no counterpart: the session was cut off." if tails else ""
-    return "ok", f"0 differences, {how}", f"{checked}{cut}"
+    return "ok", f"0 differences{how}", f"{checked}{near}{cut}"
