@@ -56,7 +56,8 @@ def load(path: str | Path) -> Model:
 def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None = None) -> Pipeline:
     """The model's pipeline on this stream, warmed up; what does not fit is named."""
     config = config or SessionConfig()
-    pipeline = Pipeline(model, spec, config.stream.bad_channels, config.model.lock_to, config.model.compute)
+    stream, how = config.stream, config.model
+    pipeline = Pipeline(model, spec, stream.bad_channels, how.lock_to, how.compute, config.alarms)
     pipeline.warm_up()
     return pipeline
 

@@ -116,6 +116,16 @@ class GateSection(Section):
     idle_disarm_s: Positive = Field(default=600.0, description="so long without a command disarms")
 
 
+class AlarmSection(Section):
+    """When the signal is not what calibration saw: nothing is commanded then. ``inf`` turns an alarm off."""
+
+    artefact_sd: Positive = Field(default=8.0, description="deviations of a channel's log power over half a second")
+    drift_sd: Positive = Field(default=2.0, description="deviations of all channels' log power over half a minute")
+    max_bad_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="part of the model's channels that may carry no signal; above it, neutral"
+    )
+
+
 class VelocitySection(Section):
     """Continuous control instead of commands: ``directions`` of the classes, x and y, at most 1 long."""
 
@@ -165,6 +175,7 @@ class SessionConfig(Section):
     stream: StreamSettings = StreamSettings()
     model: ModelSettings = ModelSettings()
     gate: GateSection = GateSection()
+    alarms: AlarmSection = AlarmSection()
     velocity: VelocitySection = VelocitySection()
     devices: DeviceSection = DeviceSection()
     recording: RecordingSection = RecordingSection()

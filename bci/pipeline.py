@@ -10,17 +10,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.config import AlarmSection
 from bci.errors import ModelError
 from bci.ports import END_MARKER
 from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import Flag, StreamSpec
 from calibration.align import Recentring
+from calibration.drift import Baseline, Watch
 from decoders.checkpoint import Model
 from decoders.engine import Compute, Runner
 from decoders.epochs import EpochRunner
 from decoders.spec import Decoder, DecoderError, EpochDecoder
 
+DEFAULT_ALARMS = AlarmSection()
 _UNTRUSTED = Flag.FILLED | Flag.NONFINITE | Flag.BAD_CHANNEL
 
 
@@ -42,6 +45,8 @@ class Pipeline:
         Labels of further markers that an epoch model answers, beside those that it was trained with; "*" is all.
     compute
         Where hops are decoded; see `decoders.engine.Runner`.
+    alarms
+        When the signal is too far from that of calibration; without effect for a model that keeps no baseline.
 
     Raises
     ------
@@ -56,13 +61,15 @@ class Pipeline:
         bad_channels: Sequence[str] = (),
         lock_to: Sequence[str] = (),
         compute: Compute = "auto",
+        alarms: AlarmSection = DEFAULT_ALARMS,
     ):
         try:
             spec = msgspec.convert(model.preprocessing, PreprocessingSpec)
         except msgspec.ValidationError as error:
             raise ModelError(f"model {model.hash[:12]}: its preprocessing cannot be read ({error})") from None
         bad = dict.fromkeys((*spec.interpolate, *bad_channels))
-        self.preprocessing = Preprocessing(msgspec.structs.replace(spec, interpolate=tuple(bad)), stream)
+        wanted = msgspec.structs.replace(spec, interpolate=tuple(bad))
+        self.preprocessing = Preprocessing(wanted, stream, alarms.max_bad_share)
         self.model_hash = model.hash
         if model.spec.outputs:
             raise ModelError(
@@ -97,6 +104,10 @@ class Pipeline:
         self.n_prime_blocks = math.ceil(self._n_priming * hop_s * stream.sfreq_hz / self.block) + 1
         self._n_hops = self._n_samples = 0  # since the start; raw ones
         self._taint: dict[Flag, int] = {}
+        self._alarms, self.drift_limit = alarms, alarms.drift_sd
+        kept = model.info.get("baseline")
+        self._watch = Watch(msgspec.convert(kept, Baseline), hop_s) if kept else None
+        self._has_drifted = False
 
     @property
     def is_epoch_model(self) -> bool:
@@ -116,6 +127,8 @@ class Pipeline:
             self._recentring.begin_segment()
         if self._ring is not None:
             self._ring.start()
+        if self._watch is not None:
+            self._watch.begin_segment()
         self._n_hops = self._n_samples = 0
         self._taint = {}
 
@@ -132,7 +145,9 @@ class Pipeline:
         results = []
         for data, flags in hops:
             self._n_hops += 1
-            for flag in (Flag.NONFINITE, Flag.BAD_CHANNEL):
+            if self._watch is not None and self._n_hops > self._n_settling and not flags & _UNTRUSTED:
+                flags |= self._look(self._watch, data)
+            for flag in (Flag.NONFINITE, Flag.BAD_CHANNEL, Flag.ARTEFACT):
                 if flags & flag:
                     self._taint[flag] = self._n_priming
             for flag, n_left in list(self._taint.items()):
@@ -144,12 +159,28 @@ class Pipeline:
             if self._n_hops < self._n_priming:
                 flags |= Flag.PRIMING
             if self._recentring is not None:
-                is_good = self._n_hops > self._n_settling and not flags & _UNTRUSTED
+                is_good = self._n_hops > self._n_settling and not flags & (_UNTRUSTED | Flag.ARTEFACT)
                 if self._recentring.step(data, is_good) and self.runner is not None:
                     self.runner.set_params(align=self._recentring.align)
             results.append(self._answer(data, flags))
         mark("decoded")
         return results
+
+    def _look(self, watch: Watch, data: NDArray[np.float32]) -> Flag:
+        """Compare with calibration; the alarm of drift ends at 80 % of where it begins."""
+        watch.step(data, self._alarms.artefact_sd)
+        self._has_drifted = watch.drift > self.drift_limit * (0.8 if self._has_drifted else 1.0)
+        return Flag.ARTEFACT if watch.artefact > self._alarms.artefact_sd else Flag(0)
+
+    @property
+    def drift(self) -> float:
+        """How far the signal is from that of calibration; 0 for a model that keeps no baseline."""
+        return self._watch.drift if self._watch is not None else 0.0
+
+    @property
+    def has_drifted(self) -> bool:
+        """Whether it is too far to decide anything."""
+        return self._has_drifted
 
     def _answer(self, data: NDArray[np.float32], flags: Flag) -> tuple[NDArray, Flag]:
         if self.runner is not None:

@@ -118,7 +118,7 @@ class Scorer:
     def _epoch(self, prediction: Prediction) -> None:
         self.n_epochs += 1
         trial = self._answered = self._close(prediction.marker)
-        if trial is not None and prediction.flags == 0:
+        if trial is not None and not prediction.flags & ~Flag.ARTEFACT:
             trial.p = prediction.p
 
     def _close(self, number: int) -> Trial | None:
@@ -133,8 +133,9 @@ class Scorer:
         return trial.stamp_s + self.decide_at_s + 0.5 / self.sfreq_hz
 
     def _decide(self, trial: Trial) -> None:
-        if self._last is not None and self._last.flags == 0 and self._last.sample_index > trial.sample_index:
-            trial.p = self._last.p
+        last = self._last
+        if last is not None and not last.flags & ~Flag.ARTEFACT and last.sample_index > trial.sample_index:
+            trial.p = last.p
 
     def _command(self, command: Command) -> None:
         if command.velocity is not None:  # no decision

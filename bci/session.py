@@ -25,6 +25,7 @@ from bci.types import (
     Chunk,
     ClockOffset,
     Control,
+    Drift,
     Flag,
     Gap,
     GateChange,
@@ -44,6 +45,7 @@ from bci.types import (
 )
 
 PRIME_S = 15.0  # how much raw signal is kept to prime a model that is swapped in
+DRIFT_STEP = 0.1  # a change of the score that is worth a line
 PRIME_BLOCKS = 5  # it gets so many blocks a step until it has caught up
 _LEVELS = ("ok", "warn", "bad")
 
@@ -54,6 +56,7 @@ class HopModel(Protocol):
     model_hash: str
     classes: tuple[str, ...]
     block: int  # raw samples per block
+    drift_limit: float  # where `drift` is too far
     n_prime_blocks: int  # blocks after which a prediction no longer depends on where the pipeline was started
 
     @property
@@ -62,6 +65,10 @@ class HopModel(Protocol):
     def step(self, samples: NDArray, n_filled: int, mark: Callable[[str], None]) -> list[tuple[NDArray, Flag]]: ...
     @property
     def bad_channels(self) -> tuple[str, ...]: ...  # inputs that carry no signal now
+    @property
+    def drift(self) -> float: ...  # how far the signal is from that of calibration
+    @property
+    def has_drifted(self) -> bool: ...  # too far
     def answers(self, label: str) -> bool: ...
     def epoch(self, n_back: int) -> tuple[NDArray, Flag, float] | None: ...
 
@@ -124,6 +131,7 @@ class Session:
         self._incoming: tuple[HopModel, deque[tuple[NDArray, int]]] | None = None  # a model, and what primes it
         self.refusal: tuple[str, ...] = ()  # what the gate said to the last control
         self._bad_channels: tuple[str, ...] = ()
+        self._has_drifted, self._said_drift = False, 0.0
         self._markers = Markers(self.timeline, trigger)
         self._on: dict[type, Callable] = {
             Chunk: self._on_chunk,
@@ -196,6 +204,7 @@ class Session:
             outputs += self._placed(placed)
         outputs += self._complete_epochs(block)
         outputs += self._look_at_channels()
+        outputs += self._look_at_drift()
         self.n_blocks += 1
         self._prime(block)
         return outputs
@@ -207,8 +216,25 @@ class Session:
         self._bad_channels = bad
         if not bad:
             return self._on_health_change(HealthChange("channels", "ok"))
-        reason = f"channel {', '.join(bad)} carries no signal: nothing is decided; mend it, or name it by --bad"
+        reason = f"channel {', '.join(bad)} carries no signal: mend it, or name it by --bad"
         return self._on_health_change(HealthChange("channels", "warn", reason))
+
+    def _look_at_drift(self) -> list[OutputEvent]:
+        """Say the score when it has changed, and sound or end the alarm."""
+        outputs: list[OutputEvent] = []
+        score, limit = self.pipeline.drift, self.pipeline.drift_limit
+        if abs(score - self._said_drift) >= DRIFT_STEP:
+            self._said_drift = score
+            outputs.append(Drift(self.n_hops - 1, score, limit))
+        if (has_drifted := self.pipeline.has_drifted) != self._has_drifted:
+            self._has_drifted = has_drifted
+            reason = (
+                f"the signal has drifted from calibration ({score:.1f} deviations, limit {limit:g}): "
+                "check the electrodes, or calibrate again"
+            )
+            change = HealthChange("drift", "bad", reason) if has_drifted else HealthChange("drift", "ok")
+            outputs += self._on_health_change(change)
+        return outputs
 
     def _prediction(self, block: Block, p: NDArray, flags: Flag) -> Prediction:
         if self._is_paused:

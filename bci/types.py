@@ -232,6 +232,7 @@ class Flag(IntFlag):
     BAD_CHANNEL = 8  # a channel that the decoder needs is flat or saturated
     PAUSED = 16
     BETWEEN_EPOCHS = 32  # the model answers markers; this hop by itself says nothing
+    ARTEFACT = 64  # far louder than calibration ever was: the answer is kept and scored, but commands nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -342,4 +343,12 @@ class MarkerExpired(msgspec.Struct, frozen=True, tag_field="kind", tag="marker_e
     reason: str
 
 
-OutputEvent = Prediction | Command | GateChange | Health | SegmentStarted | MarkerPlaced | MarkerExpired
+class Drift(msgspec.Struct, frozen=True, tag_field="kind", tag="drift"):
+    """How far the signal is from that of calibration (`calibration.drift`), in deviations; an alarm above ``limit``."""
+
+    hop: int
+    score: float
+    limit: float
+
+
+OutputEvent = Prediction | Command | GateChange | Health | SegmentStarted | MarkerPlaced | MarkerExpired | Drift

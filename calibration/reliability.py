@@ -41,6 +41,28 @@ def reliability(p: NDArray[np.float64], y: NDArray[np.integer]) -> list[tuple[fl
     ]
 
 
+def risk_coverage(p: NDArray[np.float64], y: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What it costs to decide more: the surest trials first (El-Yaniv and Wiener 2010, JMLR 11:1605).
+
+    Parameters
+    ----------
+    p : ndarray, shape (n_trials, n_classes)
+    y : ndarray, shape (n_trials,)
+
+    Returns
+    -------
+    coverage, risk : ndarray, shape (n_levels,)
+        Share of the trials that are at least as sure as one of them, and share of those that are wrong. Trials that are
+        equally sure come together.
+    """
+    sure = p.max(axis=1)
+    order = np.argsort(-sure, kind="stable")
+    wrong = np.cumsum(p.argmax(axis=1)[order] != y[order])
+    last = np.flatnonzero(np.append(np.diff(sure[order]) != 0, True))
+    n = last + 1
+    return n / len(y), wrong[last] / n
+
+
 def untempered(p: NDArray[np.float64], temperature: ArrayLike) -> NDArray[np.float64]:
     """What the probabilities (n_trials, n_classes) were before their logits were divided by the temperature."""
     logits = np.log(np.maximum(p, 1e-300)) * np.asarray(temperature, float).reshape(-1, 1)

@@ -146,9 +146,6 @@ def test_the_rest_class_commands_nothing():
     [
         {"age_s": 0.51},
         {"age_s": math.nan},
-        {"p": (0.9, 0.1)},
-        {"p": (math.nan, 0.05, 0.05)},
-        {"p": (1.1, 0.0, 0.0)},
     ],
 )
 def test_a_prediction_that_cannot_be_used_resets_the_dwell(bad):
@@ -158,6 +155,14 @@ def test_a_prediction_that_cannot_be_used_resets_the_dwell(bad):
     assert gate.reasons
     gate.hop(LEFT, 5)
     assert gate.commands == []
+
+
+@pytest.mark.parametrize("p", [(0.9, 0.1), (math.nan, 0.05, 0.05), (1.1, 0.0, 0.0)])
+def test_a_decoder_that_says_what_none_can_say_is_trouble(p):
+    gate = Gate()
+    gate.hop(LEFT, 5)
+    assert gate.hop(p) is GateMode.RECOVERING
+    assert gate.reasons == ("the probabilities are malformed",)
 
 
 def test_stamps_that_go_backward_reset_the_dwell():
@@ -179,7 +184,7 @@ def test_a_flag_is_trouble(flag):
     gate = Gate()
     gate.hop(LEFT, 5)
     assert gate.hop(LEFT, flags=int(flag)) is GateMode.RECOVERING
-    assert gate.reasons == ("the prediction is flagged",)
+    assert gate.reasons == (f"the prediction is flagged: {str(flag.name).lower().replace('_', ' ')}",)
     gate.hop(REST, 19)
     assert gate.state.name is GateMode.RECOVERING
     gate.hop(REST, 3)

@@ -41,6 +41,23 @@ def test_every_network_exports_and_gives_what_torch_gives(name):
         np.testing.assert_allclose(ours.step(x), theirs.step(x), atol=2e-6)
 
 
+@pytest.mark.parametrize("name", ["tcn", pytest.param("lstm", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_bands", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_network_that_asks_the_mirrored_head_too_exports(name, n_bands):
+    labels = ("C3", "Cz", "C4", "FC1", "FC2")
+    channels = labels if n_bands == 1 else tuple(f"{label} {b}" for b in range(n_bands) for label in labels)
+    family, spec, fitted = untrained(name, n_bands=n_bands, channels=channels, options={"mirror": 1.0})
+    decoder = family.restore(spec, fitted.weights)
+    onnx = export_step(decoder, fitted.params)
+    ours, theirs = Runner(decoder, fitted.params, (onnx,)), Runner(decoder, fitted.params)
+    differ = []
+    for x in hops(spec, spec.n_priming_hops + 10):
+        np.testing.assert_allclose(ours.step(x), theirs.step(x), atol=2e-6)
+        differ.append(ours.step(x)[0])
+        theirs.step(x)
+    assert np.std(differ) > 1e-3
+
+
 def test_params_are_inputs_and_not_baked_in():
     _, spec, fitted, decoder, onnx = exported("eegnet")
     turned = fitted.params | {"align": fitted.params["align"][::-1] * 3}

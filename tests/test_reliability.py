@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.reliability import ece, grouped_ci, reliability, untempered
+from calibration.reliability import ece, grouped_ci, reliability, risk_coverage, untempered
 from calibration.resequence import resequence, segment_starts
 from decoders.engine import softmax
 
@@ -83,3 +83,10 @@ def test_the_new_order_keeps_every_sample_and_has_no_jumps():
     assert np.array_equal(resequence(samples, starts, [0, 1, 2])[1], np.arange(1000))
     with pytest.raises(ValueError, match="no permutation of 3 parts"):
         resequence(samples, starts, [0, 1, 1])
+
+
+def test_risk_is_counted_from_the_surest_on_and_ties_come_together():
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.6, 0.4]])
+    coverage, risk = risk_coverage(p, np.array([0, 1, 1, 1]))
+    assert coverage.tolist() == [0.25, 0.75, 1.0]
+    assert risk == pytest.approx([0.0, 1 / 3, 0.5])

@@ -1,13 +1,16 @@
 """The data path itself: what chunking cannot change, and what each event does. No clock, no process, no file."""
 
+import dataclasses
+import math
+
 import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bci.build import build_session, load
-from bci.config import SessionConfig
+from bci.build import build_session, fit_to_stream, load
+from bci.config import AlarmSection, GateSection, SessionConfig
 from bci.errors import ModelError
 from bci.pipeline import Pipeline
 from bci.session import advance, check_swap
@@ -17,6 +20,7 @@ from bci.types import (
     Channel,
     Chunk,
     Control,
+    Drift,
     Flag,
     Gap,
     GateChange,
@@ -31,6 +35,7 @@ from bci.types import (
     StreamSpec,
     Swap,
 )
+from calibration.drift import baseline
 from decoders import load_class
 from decoders.checkpoint import Model
 from decoders.spec import Request
@@ -308,7 +313,72 @@ def test_a_channel_without_signal_is_named_until_it_is_back(models):
     outputs = run(session_of(models), samples, stamps(n), forever(n))
     health = [o for o in outputs if isinstance(o, Health)]
     assert [h.level for h in health] == ["warn", "ok"]
-    assert health[0].reasons == ("channel ch2 carries no signal: nothing is decided; mend it, or name it by --bad",)
+    assert health[0].reasons == ("channel ch2 carries no signal: mend it, or name it by --bad",)
+
+
+def watched(models, **alarms):
+    """A session whose model knows the signal of `signal`."""
+    spec = msgspec.convert(models[0].preprocessing, PreprocessingSpec)
+    preprocessing = Preprocessing(spec, SPEC)
+    raw = signal(200 * HOP, seed=7).T
+    preprocessing.start(raw[:, 0])
+    hops = np.stack([hop for k in range(0, raw.shape[1], HOP) for hop, _ in preprocessing.step(raw[:, k : k + HOP])])
+    known = msgspec.to_builtins(baseline([hops[20:]], HOP / SFREQ_HZ))
+    model = dataclasses.replace(models[0], info=models[0].info | {"baseline": known})
+    config = SessionConfig(alarms=AlarmSection(**alarms), gate=GateSection(threshold=0.9999))  # nothing but alarms
+    return build_session(config, SPEC, {model.hash: fit_to_stream(model, SPEC, config)}, model.hash)
+
+
+def gates(outputs):
+    return [o.state for o in outputs if isinstance(o, GateChange)]
+
+
+def test_an_artefact_is_neutral_at_once_and_stays_as_long_as_the_decoder_feels_it(models):
+    n, arm = 100 * HOP, [(20, Control("arm"))]
+    samples = signal(n)
+    assert gates(run(watched(models), samples, stamps(n), forever(HOP), arm)) == ["armed"]
+    samples[40 * HOP : 44 * HOP, 1] *= 100
+    outputs = run(watched(models), samples, stamps(n), forever(HOP), arm)
+    flagged = [o.hop for o in outputs if isinstance(o, Prediction) and o.flags & Flag.ARTEFACT]
+    assert 40 <= flagged[0] <= 41
+    assert flagged == list(range(flagged[0], flagged[-1] + 1))
+    assert flagged[-1] > 46
+    changes = [o for o in outputs if isinstance(o, GateChange)]
+    assert [c.state for c in changes][:2] == ["armed", "recovering"]
+    assert changes[1].hop == flagged[0]
+    assert changes[1].reasons == ("the prediction is flagged: artefact",)
+    off = run(watched(models, artefact_sd=math.inf), samples, stamps(n), forever(HOP), arm)
+    assert gates(off) == ["armed"]
+
+
+def test_a_signal_that_drifts_away_from_calibration_is_an_alarm_that_disarms(models):
+    n = 900 * HOP
+    samples = signal(n)
+    samples *= np.exp(np.linspace(0, 2, n))[:, None].astype(np.float32)
+    arm = [(20, Control("arm"))]
+    outputs = run(watched(models), samples, stamps(n), forever(HOP), arm)
+    scores = [o.score for o in outputs if isinstance(o, Drift)]
+    assert scores == sorted(scores)
+    alarm = next(o for o in outputs if isinstance(o, Health))
+    assert alarm.level == "bad"
+    assert alarm.reasons[0].startswith("the signal has drifted from calibration (2.0 deviations, limit 2)")
+    assert gates(outputs) == ["armed", "recovering", "disarmed"]
+    assert gates(
+        run(watched(models, drift_sd=math.inf, artefact_sd=math.inf), samples, stamps(n), forever(HOP), arm)
+    ) == ["armed"]
+
+
+@pytest.mark.parametrize(("share", "is_neutral"), [(0.0, True), (0.3, True), (0.34, False)])
+def test_so_many_channels_may_carry_no_signal(models, share, is_neutral):
+    n = 80 * HOP
+    samples = signal(n)
+    samples[40 * HOP :, 1] = 7.0
+    session = watched(models, max_bad_share=share)
+    outputs = run(session, samples, stamps(n), forever(HOP), [(20, Control("arm"))])
+    assert [o.level for o in outputs if isinstance(o, Health)] == ["warn"]
+    flagged = any(o.flags & Flag.BAD_CHANNEL for o in outputs if isinstance(o, Prediction))
+    assert flagged is is_neutral
+    assert session.gate.is_armed is not is_neutral or "recovering" in gates(outputs)
 
 
 def test_a_model_that_gives_numbers_is_refused_by_a_session():

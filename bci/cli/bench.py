@@ -72,3 +72,21 @@ def decode(names: tuple[str, ...], json_path: str | None, quiet: bool) -> None:
 
     result = measure(names or NETWORKS, each=bar)
     emit(result, table(result), json_path, quiet)
+
+
+@command.command()
+@click.option("--seconds", default=60.0, show_default=True, help="Of each stretch, without and with the window.")
+@click.option("--rounds", default=2, show_default=True, help="How often in turn.")
+@click.option("--channels", "n_channels", default=64, show_default=True, help="Of the stream.")
+@click.option("--sfreq", "sfreq_hz", default=1000.0, show_default=True, help="Its rate in Hz.")
+@output_options
+def window(seconds: float, rounds: int, n_channels: int, sfreq_hz: float, json_path: str | None, quiet: bool) -> None:
+    r"""Frames and memory of the window, and the engine's latency with and without it, in one session.
+
+    \b
+    bci bench window --json -
+    """
+    from bci.bench.window import measure, table
+
+    result = measure(seconds, n_channels, sfreq_hz, round(0.02 * sfreq_hz), rounds)
+    emit(result, table(result), json_path, quiet)

@@ -81,9 +81,10 @@ def command(
     auc = ""
     if scores["auc"] is not None:
         auc = "; AUC {:.3f}, by chance {:.2f}-{:.2f}".format(scores["auc"], *scores["auc_band"])
+    bands = f" in {trained.spec.n_bands} bands" if trained.spec.n_bands > 1 else ""
     text = (
         f"{settings.decoder}: {result['n_trials']} trials ({result['n_left_out']} left out), "
-        f"{len(trained.spec.channels)} channels\n"
+        f"{len(trained.spec.channels) // trained.spec.n_bands} channels{bands}\n"
         f"held-out accuracy {scores['accuracy']:.3f} ({scores['split']}); "
         f"chance {scores['chance']:.2f}, 95 % band {low:.2f}-{high:.2f}{auc}\n"
         f"{_gate(trained.info.get('gate'))}"

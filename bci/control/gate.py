@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from bci.control.velocity import Velocity, VelocitySettings, follow, meant
 from bci.errors import ConfigError
-from bci.types import Command, Control, Health, Prediction
+from bci.types import Command, Control, Flag, Health, Prediction
 
 FUTURE_S: Final = 0.25  # smoothed stamps may run ahead of the clock by jitter, not by more
 
@@ -44,8 +44,8 @@ class GateEvent(StrEnum):
     STOP = "stop"  # the device host is stopped
     RESET = "reset"  # a person has reset the device host
     LOST = "lost"  # outage longer than lost_s, clock jump, or a set time without use
-    BAD = "bad"  # health is bad, a prediction is flagged, or no usable one came for too long
-    STALE = "stale"  # a prediction that is too old or malformed
+    BAD = "bad"  # health is bad, a prediction is flagged or malformed, or no usable one came for too long
+    STALE = "stale"  # a prediction that is too old
     HIGH = "high"  # a class that commands reached the threshold
     LOW = "low"  # the class in dwell fell below release, or another class won
     DWELLED = "dwelled"  # one class was held for dwell_s
@@ -212,7 +212,8 @@ def step(
     if prediction is None:
         return state, None, ()
     if problem:
-        event = GateEvent.BAD if prediction.flags else GateEvent.STALE
+        is_bad = prediction.flags or not _is_well_formed(settings, prediction)
+        event = GateEvent.BAD if is_bad else GateEvent.STALE
         return _move(replace(state, stamp_s=None), event), None, (problem,)
     return _weigh(settings, state, prediction, now_s)
 
@@ -364,16 +365,25 @@ def _lost(settings: GateSettings, state: GateState, previous_s: float | None, no
 def _unusable(settings: GateSettings, state: GateState, prediction: Prediction) -> str:
     """Why a prediction is no evidence; written so that NaN is unusable."""
     if prediction.flags:
-        return "the prediction is flagged"
+        return f"the prediction is flagged: {_words(prediction.flags)}"
     if not prediction.age_s <= settings.max_age_s:
         return "the data are too old"
     if prediction.age_s < -FUTURE_S:
         return "the stamps lie in the future"  # then nobody can say how old the data are
     if state.stamp_s is not None and not prediction.stamp_s > state.stamp_s:
         return "stamps went backward"
-    if len(prediction.p) != len(settings.classes) or not all(0.0 <= p <= 1.0 for p in prediction.p):
+    if not _is_well_formed(settings, prediction):
         return "the probabilities are malformed"
     return ""
+
+
+def _is_well_formed(settings: GateSettings, prediction: Prediction) -> bool:
+    """Whether a decoder that works can have said this."""
+    return len(prediction.p) == len(settings.classes) and all(0.0 <= p <= 1.0 for p in prediction.p)
+
+
+def _words(flags: int) -> str:
+    return ", ".join(str(flag.name).lower().replace("_", " ") for flag in Flag(flags))
 
 
 def _threshold_problem(settings: GateSettings, threshold: float) -> str:

@@ -56,6 +56,8 @@ class SessionState:
     age_s: float = float("nan")
     n_hops: int = 0
     n_flagged: int = 0
+    drift: float = 0.0
+    drift_limit: float = float("inf")
     n_commands: int = 0
     n_lost: int = 0
     hops: deque[tuple[float, NDArray[np.float64], int]] = field(default_factory=lambda: deque(maxlen=4096))
@@ -130,6 +132,9 @@ class SessionState:
         if (said["level"], tuple(said["reasons"])) != (self.health, self.health_reasons):
             self.say(at_s, "health", "; ".join(said["reasons"]) or said["level"], said["level"])
         self.health, self.health_reasons = said["level"], tuple(said["reasons"])
+
+    def _on_drift(self, said: dict[str, Any], at_s: float) -> None:
+        self.drift, self.drift_limit = said["score"], said["limit"]
 
     def _on_segment(self, said: dict[str, Any], at_s: float) -> None:
         self.say(at_s, "segment", f"a new segment begins: {said.get('reason') or 'start'}")

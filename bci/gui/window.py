@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 import traceback
@@ -26,7 +27,6 @@ from bci.gui.state import SessionState
 from bci.gui.theme import Theme, style_sheet
 
 FRAME_MS = 33
-REFRESH_S = 0.1
 LAYOUT_VERSION = 1
 
 
@@ -53,7 +53,7 @@ class Window(QtWidgets.QMainWindow):
         self.shared = Shared(SessionState(), theme, link)
         self.bar = StatusBar(self)
         self.n_frames = self.n_dropped = 0
-        self._last_frame_s = self._refreshed_s = time.monotonic()
+        self._last_frame_s = time.monotonic()
         page = QtWidgets.QWidget()
         page.setObjectName("page")
         layout = QtWidgets.QVBoxLayout(page)
@@ -80,11 +80,15 @@ class Window(QtWidgets.QMainWindow):
         for other in ("Latency",):
             self.tabifyDockWidget(names["Spectrum"], names[other])
         self.tabifyDockWidget(names["Quality"], names["Scalp"])
+        quick = self.panels[Decoder.title]
         names["Spectrum"].raise_()
         names["Quality"].raise_()
         self.setCorner(QtCore.Qt.BottomRightCorner, right)
         self.resizeDocks([names["Decoder"], names["Spectrum"], names["Quality"]], [420, 620, 420], QtCore.Qt.Horizontal)
         self.resizeDocks([names["Spectrum"]], [290], QtCore.Qt.Vertical)
+        self._turns = itertools.cycle(
+            [p for other in self.panels.values() if other is not quick for p in (quick, other)]
+        )
         self._menu()
         if (geometry := settings.value("geometry")) is not None:
             self.restoreGeometry(geometry)
@@ -135,11 +139,11 @@ class Window(QtWidgets.QMainWindow):
         self._guard("streams", self._take)
         for panel in self.panels.values():
             self._guard(panel.title, panel.frame)
-        if now_s - self._refreshed_s >= REFRESH_S:
-            self._refreshed_s = now_s
-            for panel in self.panels.values():
-                self._guard(panel.title, panel.refresh)
+        if self.n_frames % 3 == 0:
             self._guard("status", self.bar.refresh)
+        else:  # one panel a frame: all at once would hold up the traces
+            panel = next(self._turns)
+            self._guard(panel.title, panel.refresh)
 
     def _take(self) -> None:
         for stream, rows, stamps_s in self.feed.poll():

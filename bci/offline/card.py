@@ -20,6 +20,7 @@ def card(spec: DecoderSpec, pre: PreprocessingSpec, info: dict[str, Any]) -> str
     edges = (("" if edge is None else f"{edge:g}" for edge in band_hz) for band_hz in bands_hz)
     band = ", ".join("–".join(pair) for pair in edges) if any(bands_hz[0]) else "all"
     n_channels = len(spec.channels) // spec.n_bands
+    labels = [c.rsplit(" ", 1)[0] if spec.n_bands > 1 else c for c in spec.channels[:n_channels]]  # without the band
     recentring = f"a step every {spec.recentre_hops * spec.hop_s:.3g} s" if spec.recentre_hops else "none"
     people = sorted({f["subject"] for f in info["trained_on"]})
     held_out = scores.get("held_out", [])
@@ -40,7 +41,7 @@ def card(spec: DecoderSpec, pre: PreprocessingSpec, info: dict[str, Any]) -> str
 | decision | {info["decide_at_s"]:g} s after the cue, from {info["window_s"]:g} s of signal, every {spec.hop_s:.3g} s |
 | input | {n_channels} channels at {spec.sfreq_hz:g} Hz in {spec.unit}; {band} Hz, reference {pre.reference} |
 | recentring | {recentring} |
-| channels | {", ".join(spec.channels[:n_channels])} |
+| channels | {", ".join(labels)} |
 | people | {len(people)}: {", ".join(people[:20])}{" …" if len(people) > 20 else ""} |
 | trials | {", ".join(f"{c} {n}" for c, n in info["n_trials"].items())}; {info["n_left_out"]} left out |
 | held-out accuracy | {scores["accuracy"]:.3f} ({scores["split"]}) |
@@ -53,7 +54,7 @@ of a person who can stop it. For another person calibrate anew, and evaluate on 
 
 Trained on:
 {files}
-
+{_gate_curve(info.get("gate"))}
 Limits: the score is of the training recordings' own held-out parts, of these people and this montage. It says nothing
 about other people, other amplifiers or another day. It does not show that the brain was decoded and not the eyes or the
 order of cues: `bci evaluate --control` does. Not a medical device.
@@ -68,3 +69,24 @@ def _gate_row(gate: dict[str, Any] | None) -> str:
         f"| gate | threshold {gate['threshold']:g} for {gate['dwell_s']:g} s; {gate['n_false']} false commands in "
         f"{gate['rest_min']:.1f} min of held-out rest, at most {gate['upper95_per_min']:.2g} a minute (95 %) |\n"
     )
+
+
+def _gate_curve(gate: dict[str, Any] | None) -> str:
+    """What another threshold would have meant: commands, wrong ones, and false ones at rest."""
+    if gate is None:
+        return ""
+    rows = "\n".join(
+        f"| {row['threshold']:g} | {_share(row['coverage'])} | {_share(row['risk'])} | {row['rate_per_min']:.2g} |"
+        for row in gate["risk_coverage"]
+    )
+    return f"""
+Risk and coverage of the gate on held-out runs, held for {gate["dwell_s"]:g} s:
+
+| threshold | cues with a command | of these, wrong | false commands a minute at rest |
+|---|---|---|---|
+{rows}
+"""
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -48,6 +48,7 @@ def _info(models: Sequence[Model]) -> dict[str, Any]:
         "labels": labels,
         "decide_at_s": max(float(m.info.get("decide_at_s", 0.0)) for m in models),
         "window_s": max(float(m.info.get("window_s") or 0.0) for m in models),
+        "baseline": models[0].info.get("baseline"),  # of the same signal
         "members": [{"decoder": m.spec.name, "hash": m.hash, "scores": m.info.get("scores")} for m in models],
         "trained_on": list(trained_on.values()),
         "versions": models[0].info.get("versions", {}),

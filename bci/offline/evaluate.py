@@ -15,7 +15,7 @@ from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
 from bci.pipeline import Pipeline
 from bci.scoring import Scorer
 from bci.session import Session
-from bci.types import Prediction, Recording
+from bci.types import Flag, Prediction, Recording
 from calibration.trials import Cue, decision_hop
 from decoders.checkpoint import Model
 
@@ -80,7 +80,7 @@ def evaluate(
         for output in play(session, source, recording):
             scorer.receive(output)
             if isinstance(output, Prediction) and output.marker < 0:
-                trusted = "" if output.flags else classes[int(np.argmax(output.p))]
+                trusted = "" if output.flags & ~Flag.ARTEFACT else classes[int(np.argmax(output.p))]
                 said.append((output.sample_index, trusted))
         scorer.finish()
         if not pipeline.is_epoch_model:
@@ -102,6 +102,7 @@ def evaluate(
         "classes": list(classes),
         **score(rows, classes, decide_at_s, seed=seed, temperature=temperature),
         "curve": [{"time_s": t, "mean": float(np.mean(right))} for t, right in sorted(right_at.items())],
+        "gate": model.info.get("gate"),
         "trials": rows,
     }
 

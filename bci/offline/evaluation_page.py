@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bci.errors import RecordingError
-from calibration.reliability import reliability
+from calibration.reliability import reliability, risk_coverage
 
 
 def write_page(result: dict[str, Any], path: str) -> None:
@@ -39,6 +40,7 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
     drawn = {"People": _people(result), "Confusions": _confusions(result)}
     if any(row["p"] for row in result["trials"]):
         drawn["Reliability"] = _reliability(result)
+        drawn["Risk and coverage"] = _risk_coverage(result)
     if result["curve"]:
         drawn["Accuracy by time from the cue"] = _curve(result)
     return drawn
@@ -110,10 +112,34 @@ def _confusions(result: dict[str, Any]) -> Any:
     return figure
 
 
-def _reliability(result: dict[str, Any]) -> Any:
+def _decided(result: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+    """Probabilities (n, classes) and true classes (n,) of the trials with a decision."""
     decided = [row for row in result["trials"] if row["p"]]
-    p = np.array([row["p"] for row in decided])
-    bins = reliability(p, np.array([result["classes"].index(row["label"]) for row in decided]))
+    return np.array([row["p"] for row in decided]), np.array([result["classes"].index(row["label"]) for row in decided])
+
+
+def _risk_coverage(result: dict[str, Any]) -> Any:
+    """By how sure single decisions are; and, where training chose a gate, of its commands by threshold."""
+    figure, axes = _axes(5.0)
+    p, y = _decided(result)
+    coverage, risk = risk_coverage(p, y)
+    axes.step(coverage * len(y) / result["n_trials"], risk, where="post", label="decisions of these trials")
+    curve = [row for row in (result.get("gate") or {}).get("risk_coverage", []) if row["risk"] is not None]
+    if curve:
+        axes.plot(
+            [row["coverage"] for row in curve], [row["risk"] for row in curve], "o-",
+            label="commands of the gate, held-out training runs",
+        )  # fmt: skip
+        for row in curve[:: max(1, len(curve) // 5)]:
+            axes.annotate(f"{row['threshold']:g}", (row["coverage"], row["risk"]), fontsize="small")
+    axes.axhline(1 - result["chance"], color="k", lw=1)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1), xlabel="share of the trials that are decided", ylabel="of these, wrong")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _reliability(result: dict[str, Any]) -> Any:
+    bins = reliability(*_decided(result))
     figure, axes = _axes(5.0)
     axes.plot([0, 1], [0, 1], color="k", lw=1)
     _, share, sure, right = (np.array(values) for values in zip(*bins, strict=True))

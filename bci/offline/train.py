@@ -26,6 +26,7 @@ from bci.signal.epochs import LATE_S, EpochRing
 from bci.signal.montage import Reference
 from bci.signal.preprocessing import Preprocessing, PreprocessingSpec
 from bci.types import BRAIN, Flag, MarkerPlaced, Prediction, Recording, SegmentStarted, StreamSpec
+from calibration.drift import baseline
 from calibration.fit import calibrate
 from calibration.trials import Cue, HopRun, Trials, collect_epochs, cut_trials
 from decoders import load_class
@@ -145,6 +146,7 @@ def train(
         "n_trials": {c: int((trials.y == i).sum()) for i, c in enumerate(classes)},
         "n_left_out": trials.n_left_out,
         "scores": calibrated.scores,
+        "baseline": _baseline(runs, settings),
         **gate,
         "trained_on": [
             {
@@ -159,6 +161,12 @@ def train(
         | {n: version(n) for n in ("rolandic", "numpy", "scipy", "scikit-learn", "pyriemann", "torch")},
     }
     return Trained(spec, calibrated.fitted, design.preprocessing, info, export_fitted(spec, calibrated.fitted))
+
+
+def _baseline(runs: Sequence[HopRun], settings: TrainSettings) -> dict[str, Any] | None:
+    """What the signal was like, so that a session can tell when it is otherwise."""
+    kept = baseline([run.hops[run.is_good] for run in runs], settings.hop_s)
+    return None if kept is None else msgspec.to_builtins(kept)
 
 
 def _gate(
@@ -332,6 +340,7 @@ class _Keep:
     classes: tuple[str, ...] = ("a", "b")  # a session wants two
     model_hash = ""
     n_prime_blocks = 0
+    drift_limit = math.inf
 
     def __init__(self, spec: PreprocessingSpec, stream: StreamSpec, decoder: DecoderSpec, markers: frozenset[str]):
         self.preprocessing = Preprocessing(spec, stream)
@@ -372,6 +381,14 @@ class _Keep:
     @property
     def bad_channels(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def drift(self) -> float:
+        return 0.0
+
+    @property
+    def has_drifted(self) -> bool:
+        return False
 
     def answers(self, label: str) -> bool:
         return self.is_epoch_model and label in self._markers

@@ -55,6 +55,8 @@ class Preprocessing:
         What the model needs.
     stream : StreamSpec
         What the stream gives.
+    max_bad_share : float
+        Part of the channels that may be flat or saturated before a hop is flagged.
 
     Attributes
     ----------
@@ -75,7 +77,7 @@ class Preprocessing:
         When a filter is impossible at this rate.
     """
 
-    def __init__(self, spec: PreprocessingSpec, stream: StreamSpec) -> None:
+    def __init__(self, spec: PreprocessingSpec, stream: StreamSpec, max_bad_share: float = 0.0) -> None:
         _check(spec)
         if stream.sfreq_hz <= 0:
             raise ModelError(f"stream {stream.name!r} has no regular rate; the model needs {spec.sfreq_hz:g} Hz")
@@ -117,6 +119,7 @@ class Preprocessing:
             self.settling_s += self._resampler.memory_s
         self._hopper = Hopper(n, spec.hop)
         self.quality = ChannelQuality(len(self._picks), sfreq_in_hz, self.block, flat_threshold(spec.unit))
+        self._max_bad = max_bad_share * len(self._picks)
         self._pending = Flag(0)
         self._held = np.zeros(len(self._picks), dtype=np.float32)
 
@@ -154,13 +157,13 @@ class Preprocessing:
         -------
         list of (ndarray of float32, shape (n_labels, hop), Flag)
             The hops that this block completes, zero or more. Flags: NONFINITE when such a sample stands in the hop,
-            BAD_CHANNEL when a channel that the model needs was flat or saturated over the last second.
+            BAD_CHANNEL when more channels than may be were flat or saturated over the last second.
         """
         if block.shape != (len(self._stream.channels), self.block):
             raise ValueError(f"a block has shape {(len(self._stream.channels), self.block)}, got {block.shape}")
         x32 = self._convert(block)
         flags = self._hold(x32)
-        if self.quality.step(x32):
+        if self.quality.step(x32) and self.quality.is_bad.sum() > self._max_bad:
             flags |= Flag.BAD_CHANNEL
         x = x32.astype(np.float64)
         if self._matrix is not None:

@@ -28,9 +28,12 @@ _ELEMENTWISE = (nn.ELU, nn.Hardtanh, Square, Log)
 class MergedStep(nn.Module):
     """The step of a `decoders.networks.network.Network`, batch of one.
 
-    The hop is (channels, hop), or (bands, channels, hop); state is its own, zeros at the start. Values go through the
+    The hop is (channels, hop), or (bands, channels, hop); state is its own, zeros at the start. A network that asks the
+    mirrored head too goes through the operators twice. Values go through the
     operators in one of three layouts: a grid (features, 1, time), a row (1, time·features), or as the layers take them.
     """
+
+    mirror: Tensor | None
 
     def __init__(self, network: Any):
         super().__init__()
@@ -46,14 +49,25 @@ class MergedStep(nn.Module):
             plan.add(layer)
         plan.last(network)
         self.operators = nn.ModuleList(plan.operators)
+        self.register_buffer("mirror", network.mirror, persistent=False)
 
     def initial_state(self, batch: int) -> State:
-        """Zeros."""
-        return tuple(torch.zeros(shape) for operator in self.operators for shape in _shapes(operator))
+        """Zeros; of both heads, where the mirrored one is asked too."""
+        shapes = [shape for operator in self.operators for shape in _shapes(operator)]
+        return tuple(torch.zeros(shape) for shape in shapes * (1 if self.mirror is None else 2))
 
     def step(self, x: Tensor, state: State, params: Params) -> tuple[Tensor, State]:
         """One hop -> logits (1, outputs)."""
         x = params["align"] @ x
+        if self.mirror is None:
+            return self._pass(x, state)
+        half = len(state) // 2
+        straight, after = self._pass(x, state[:half])
+        across = x.reshape(len(self.mirror), -1)[self.mirror].reshape(x.shape)
+        mirrored, after_mirrored = self._pass(across, state[half:])
+        return (straight + mirrored.flip(1)) / 2, after + after_mirrored
+
+    def _pass(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         after: State = ()
         at = 0
         for operator in self.operators:

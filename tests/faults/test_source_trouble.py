@@ -118,7 +118,7 @@ def test_a_burst_of_nan_is_neutral_at_once_and_comes_back_by_itself(live):
     ms = live.wait_for_neutral(at_s)
     print(f"NaN -> neutral at the listener: {ms:.0f} ms")
     neutral_s, reason = live.listener.neutrals(at_s)[0]
-    assert reason == "the prediction is flagged"
+    assert reason == "the prediction is flagged: nonfinite"
     live.wait_for_commands_again(neutral_s)
     assert live.listener.commands(neutral_s)[0][0] - neutral_s > 2.0
     assert live.interrupt() == 0

@@ -15,8 +15,8 @@ CHANNELS = ("C3", "Cz", "C4", "FC1", "CP2", "Fz", "Pz", "P3", *(f"E{i}" for i in
 def request(n_channels=5, sfreq_hz=80.0, hop=8, window_s=1.0, n_bands=1, **more):
     labels = CHANNELS[:n_channels]
     channels = labels if n_bands == 1 else tuple(f"{label} {band}" for band in range(n_bands) for label in labels)
-    more = {"classes": ("left", "right")} | more
-    return Request(channels=channels, sfreq_hz=sfreq_hz, hop=hop, window_s=window_s, n_bands=n_bands, **more)
+    more = {"classes": ("left", "right"), "channels": channels} | more
+    return Request(sfreq_hz=sfreq_hz, hop=hop, window_s=window_s, n_bands=n_bands, **more)
 
 
 def untrained(name, seed=0, **sizes):

@@ -28,7 +28,7 @@ class Shared:
 
 
 class Panel(QtWidgets.QWidget):
-    """A panel. ``title`` names it; `refresh` is called ten times a second, `frame` thirty times."""
+    """A panel. ``title`` names it; `refresh` is called some times a second, `frame` thirty times."""
 
     title = ""
     tip = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
@@ -20,6 +22,9 @@ class Decoder(Panel):
     def __init__(self, shared: Shared):
         super().__init__(shared)
         self.model, self.said = soft(), soft()
+        self.said.setToolTip(
+            "Drift: how far half a minute of signal is from calibration, in its deviations; above: alarm"
+        )
         self.now = _Bars(shared)
         self.view = self.plot("probability", "s")
         self.view.setYRange(0, 1, padding=0.02)
@@ -30,7 +35,7 @@ class Decoder(Panel):
         self.view.addItem(self.threshold)
         self.curves: list[pg.PlotDataItem] = []
         self.abstained = pg.ScatterPlotItem(size=5, brush=shared.theme.warn, pen=None, symbol="s")
-        self.abstained.setToolTip("not trusted: priming, gaps, bad channels")
+        self.abstained.setToolTip("not trusted: priming, gaps, artefacts, bad channels")
         self.view.addItem(self.abstained)
         self.box.addLayout(row(self.model, None, self.said))
         self.box.addWidget(self.now)
@@ -49,7 +54,8 @@ class Decoder(Panel):
         self.now.update()
         self.model.setText(f"model {state.model or 'unknown'}")
         share = state.n_flagged / state.n_hops if state.n_hops else 0.0
-        self.said.setText(f"{state.n_hops} hops, {share:.0%} not trusted")
+        drift = f", drift {state.drift:.1f} of {state.drift_limit:g}" if math.isfinite(state.drift_limit) else ""
+        self.said.setText(f"{state.n_hops} hops, {share:.0%} not trusted{drift}")
         if not state.hops or not self.isVisible():
             return
         end_s = state.hops[-1][0]
