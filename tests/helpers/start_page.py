@@ -62,6 +62,7 @@ class FakeJob(QtCore.QObject):
     def __init__(self, arguments, parent=None, is_tied=True):
         super().__init__(parent)
         self.arguments, self.is_tied = [str(a) for a in arguments], is_tied
+        self.pid = 4711
         self.is_running, self.is_cancelled, self.is_finishing = False, False, False
         FakeJob.all.append(self)
 

@@ -22,7 +22,12 @@ DEVICES = {
     "udp://127.0.0.1:5005": "JSON lines by UDP",
     "osc://127.0.0.1:9000/bci": "Open Sound Control",
 }
-WINDOW = ("--share",)  # with a window of its own
+CONTROLS = (
+    ("arm", "Ar&m", "From now on the decoder's commands go to the device"),
+    ("disarm", "&Disarm", "Nothing is sent any more"),
+    ("reset", "Re&set after a stop", "Releases the emergency stop; it is disarmed then"),
+)
+WINDOW = ("--share",)
 
 
 class Run(Page):
@@ -32,12 +37,12 @@ class Run(Page):
     ended = QtCore.pyqtSignal()
 
     def __init__(self, picked: Picked, theme: Theme, make_job: MakeJob):
-        super().__init__(
-            "Run", "A live session. It begins disarmed: nothing moves until you arm it in the session's window."
-        )
+        super().__init__("Run", "A live session. It begins disarmed: nothing moves until you arm it.")
         self.picked, self._make_job = picked, make_job
         self.job: Job | None = None
         self.check_job: Job | None = None
+        self.control_job: Job | None = None
+        self.view_job: Job | None = None
         self.folder: Path | None = None
         self._began_s = 0.0
         columns = QtWidgets.QHBoxLayout()
@@ -89,12 +94,15 @@ class Run(Page):
         self.working = Working()
         self.working.cancelled.connect(self._cancel_check)
         self.running = label("", "result")
-        self.running.hide()
+        self.controls = {action: button(text, tip) for action, text, tip in CONTROLS}
+        for action, each in self.controls.items():
+            each.clicked.connect(lambda _, action=action: self.control(action))
         self.result, self.lines = Result(theme), Lines(theme)
         self.report = button("Open the repor&t", "In the browser")
         self.report.clicked.connect(self._open_report)
         card.box.addWidget(self.where)
         card.box.addLayout(row(self.begin, self.check, self.end, None))
+        card.box.addLayout(row(*self.controls.values(), None))
         for widget in (self.running, self.working, self.result, self.lines):
             card.box.addWidget(widget)
         card.box.addLayout(row(self.report, None))
@@ -120,7 +128,8 @@ class Run(Page):
         is_busy = self.job is not None or self.check_job is not None
         self.begin.setVisible(self.job is None)
         self.check.setVisible(self.job is None)
-        self.end.setVisible(self.job is not None)
+        for each in (self.end, self.running, *self.controls.values()):
+            each.setVisible(self.job is not None)
         self.begin.setEnabled(not missing and not is_busy)
         self.check.setEnabled(not missing and not is_busy)
         if self.job is None:
@@ -179,12 +188,29 @@ class Run(Page):
         self.job = self._make_job(arguments, self, is_tied=False)
         self.job.ended.connect(self._session_ended)
         self._began_s = time.monotonic()
-        self.where.setText(f"Recorded into {self.folder}. Arm, command and stop in the session's own window.")
+        self.where.setText(f"Recorded into {self.folder}.")
         self.running.setText("Starting …")
-        self.running.show()
         self.refresh()
         self.job.start()
         self.started.emit()
+        self.view_job = self._make_job(["view"], self)
+        self.view_job.ended.connect(self._view_ended)
+        self.view_job.start()
+
+    def control(self, action: str) -> None:
+        """Ask something of the running session, as `bci control` does."""
+        if self.job is None or self.control_job is not None:
+            return
+        self.control_job = self._make_job(["control", action, "--pid", self.job.pid], self)
+        self.control_job.ended.connect(lambda outcome: self._controlled(action, outcome))
+        self.control_job.start()
+
+    def _controlled(self, action: str, outcome: Outcome) -> None:
+        self.control_job = None
+        self.lines.show_lines([("ok", f"{action}: done") if outcome.is_good else ("fail", outcome.error)])
+
+    def _view_ended(self, _: Outcome) -> None:
+        self.view_job = None
 
     def _ask_to_end(self) -> None:
         text = "End the session? The devices go neutral, and the recording is finished."
@@ -199,7 +225,6 @@ class Run(Page):
 
     def _session_ended(self, outcome: Outcome) -> None:
         self.job = None
-        self.running.hide()
         told = outcome.result
         if told:  # it ran, and left its report; an error may have ended it
             level = "ok" if not outcome.error and not told.get("n_samples_lost") else "warn"
@@ -222,8 +247,8 @@ class Run(Page):
 
     @property
     def jobs(self) -> list[Job]:
-        """A check; not the session, which may go on without this window."""
-        return [self.check_job] if self.check_job is not None else []
+        """All but the session, which may go on without this window."""
+        return [job for job in (self.check_job, self.control_job, self.view_job) if job is not None]
 
 
 def model_entry(model: shelf.ModelEntry, picked: Picked) -> Entry:
