@@ -150,7 +150,7 @@ def test_names_that_bids_does_not_allow_cannot_be_typed(start, qtbot):
 # --- calibrate -------------------------------------------------------------------------------------------------------
 
 
-def test_calibration_records_with_cues_trains_and_shows_the_score_beside_chance(start, root):
+def test_calibration_records_with_cues_trains_and_shows_the_score_beside_chance(start, root, qtbot):
     pick_all(start)
     page = start.calibrate
     page.imagery.setValue(2.0)
@@ -165,7 +165,7 @@ def test_calibration_records_with_cues_trains_and_shows_the_score_beside_chance(
     page._look_for_file()
     assert start.cue_screen.has_begun
     start.cue_screen.finished.emit(True)
-    assert record.is_finishing
+    qtbot.waitUntil(lambda: record.is_finishing)
     assert not record.is_cancelled
     record.end(0, {"seconds": 64.0, "n_samples": {"eeg": 16000, "bci-cues": 20}})
     train = FakeJob.all[-1]

@@ -19,6 +19,7 @@ from bci.gui.start.widgets import Card, Combo, Count, Lines, Number, Page, Resul
 from bci.gui.theme import Theme
 
 LABELS = ("left", "right")
+TAIL_MS = 1000
 WAIT_S = 30.0  # for the stream and the cues
 REST_S = 4.0  # of a trial, roughly: fixation and pause; for the estimate of how long it takes
 DECODERS = {
@@ -265,8 +266,13 @@ class Calibrate(Page):
     def _cues_finished(self, is_complete: bool) -> None:
         self._is_aborted = not is_complete
         self.cues = None
-        if self.record_job is not None:
-            self.record_job.finish() if is_complete else self.record_job.cancel()
+        if self.record_job is None:
+            return
+        if is_complete:  # the last trial's samples are still on their way
+            self.working.begin("Finishing the recording …")
+            QtCore.QTimer.singleShot(TAIL_MS, self.record_job.finish)
+        else:
+            self.record_job.cancel()
 
     def _recorded(self, outcome: Outcome) -> None:
         self.record_job = None
