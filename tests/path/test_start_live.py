@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_real_stream_is_listed_watched_and_checked(start, qtbot):
     pick_simulated_person(qtbot, start)
     page = start.connect_page
     entry = next(e for e in page.list.entries if e.title == start.picked.stream.name)
-    assert entry.detail == f"EEG  ·  21 channels  ·  250 Hz  ·  {os.uname().nodename}"
+    assert entry.detail == f"EEG  ·  21 channels  ·  250 Hz  ·  {socket.gethostname()}"
     assert "Cz" in start.picked.described.labels
     wait(qtbot, lambda: "samples a second" in page.data.text())
     assert start.streams.watched.rate_hz == pytest.approx(250, rel=0.2)
