@@ -363,6 +363,19 @@ def test_every_page_is_reached_by_keyboard(start):
         assert sorted(set(mnemonics)) == sorted(mnemonics), f"two of one Alt key on {type(page).__name__}"
 
 
+def test_tab_and_enter_do_what_a_mouse_does(start, qtbot):
+    pick_all(start)
+    page = start.connect_page
+    page.list.setFocus()
+    for _ in range(12):
+        if page.check.hasFocus():
+            break
+        qtbot.keyClick(start.focusWidget(), QtCore.Qt.Key_Tab)
+    assert page.check.hasFocus()
+    qtbot.keyClick(page.check, QtCore.Qt.Key_Return)
+    assert FakeJob.all[-1].arguments[-1] == "--preflight-only"
+
+
 # --- what lies on disk -----------------------------------------------------------------------------------------------
 
 

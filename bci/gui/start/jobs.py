@@ -16,7 +16,8 @@ from typing import Any
 
 from pyqtgraph.Qt import QtCore
 
-END_MS = 8000  # a recorder finishes its file within this time
+# how long a child may take to end in order before it is killed: a file is finished, and after a session its report made
+END_MS, SESSION_END_MS = 20_000, 180_000
 N_KEPT = 50  # lines of standard error
 
 
@@ -87,6 +88,7 @@ class Job(QtCore.QObject):
         self._kill.setSingleShot(True)
         self._kill.timeout.connect(self._process.kill)
 
+        self._end_ms = END_MS if is_tied else SESSION_END_MS
         self._folder: Path | None = None
         if not is_tied:  # what nobody reads any more would break a pipe, and with it a session
             self._folder = Path(tempfile.mkdtemp(prefix="bci-start-"))
@@ -118,16 +120,16 @@ class Job(QtCore.QObject):
         if self.is_running:
             self._process.closeWriteChannel()  # what is tied ends by this on every system
             self._process.terminate()
-            self._kill.start(END_MS)
+            self._kill.start(self._end_ms)
 
-    def close(self, wait_ms: int = END_MS) -> None:
+    def close(self) -> None:
         """As `cancel`, and wait for its end: nothing is left running."""
         if not self.is_running:
             return
         self.cancel()
-        if not self._process.waitForFinished(wait_ms):
+        if not self._process.waitForFinished(self._end_ms):
             self._process.kill()
-            self._process.waitForFinished(wait_ms)
+            self._process.waitForFinished(END_MS)
 
     def _read(self) -> None:
         self._out += bytes(self._process.readAllStandardOutput())

@@ -69,12 +69,21 @@ def label(text: str = "", name: str = "", wraps: bool = True) -> QtWidgets.QLabe
     return made
 
 
+class Button(QtWidgets.QPushButton):
+    """A button that Enter presses: outside a dialog Qt leaves that to the space bar, which is the stop in a session."""
+
+    def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: D102, N802
+        if event.key() in (QtCore.Qt.Key_Return, QtCore.Qt.Key_Enter) and not event.isAutoRepeat():
+            self.click()
+        else:
+            super().keyPressEvent(event)
+
+
 def button(text: str, tip: str = "", name: str = "") -> QtWidgets.QPushButton:
-    """A button that Enter presses too."""
-    made = QtWidgets.QPushButton(text)
+    """A button of the style of ``name``."""
+    made = Button(text)
     made.setObjectName(name)
     made.setToolTip(tip)
-    made.setAutoDefault(True)
     made.setCursor(QtCore.Qt.PointingHandCursor)
     return made
 
