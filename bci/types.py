@@ -63,6 +63,14 @@ class StreamSpec(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its samples are events rather than a signal."""
         return self.format == "string" or (self.sfreq_hz == 0.0 and self.type.lower() == "markers")
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is what a session writes down about itself (``bci-…``): neither a signal nor cues."""
+        return self.name.startswith("bci-") and self.name != CUES
+
+
+CUES = "bci-cues"  # markers of our own cue screen, for a session like anybody's
+
 
 def marker_spec(name: str) -> StreamSpec:
     """A marker stream as LSL knows it: strings, one channel, no rate."""

@@ -136,6 +136,8 @@ class Feed:
                 self.group = group
             if group == self.group:
                 self._open(info, is_raw=info.name() == "bci-raw")
+        elif info.type() == "Cursor":  # a device says nothing of its session: whatever cursor moves here is shown
+            self._open(info, is_raw=False)
         elif self._primary and info.name() == self._primary["name"]:
             told = self._primary["source_id"]  # a sender that was started again has another uid
             if info.uid() == self._primary["uid"] or (told and info.source_id() == told):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bci.gui.cursor_score import CursorScore
+
 HISTORY_S = 60.0
 N_LATENCIES = 3000
 N_LINES = 500
@@ -67,6 +69,7 @@ class SessionState:
     streams: tuple[str, ...] = ()
     latency_s: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=N_LATENCIES))
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=N_LINES))
+    cursor: CursorScore = field(default_factory=CursorScore)
 
     def describe(self, metadata: str, hop_labels: list[str]) -> None:
         """Take the session's configuration, as the header of ``bci-events`` has it, and the classes of ``bci-hops``."""

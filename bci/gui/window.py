@@ -15,6 +15,7 @@ from bci.errors import one_line
 from bci.gui.feed import SILENT_S, Feed
 from bci.gui.link import Link
 from bci.gui.panels.base import Panel, Shared
+from bci.gui.panels.cursor import Cursor
 from bci.gui.panels.decoder import Decoder
 from bci.gui.panels.latency import Latency
 from bci.gui.panels.log import Log
@@ -70,6 +71,7 @@ class Window(QtWidgets.QMainWindow):
         for kind, area in (
             (Decoder, right),
             (Log, right),
+            (Cursor, right),
             (Spectrum, below),
             (Latency, below),
             (Quality, below),
@@ -80,9 +82,11 @@ class Window(QtWidgets.QMainWindow):
         for other in ("Latency",):
             self.tabifyDockWidget(names["Spectrum"], names[other])
         self.tabifyDockWidget(names["Quality"], names["Scalp"])
+        self.tabifyDockWidget(names["Log"], names["Cursor"])
         quick = self.panels[Decoder.title]
         names["Spectrum"].raise_()
         names["Quality"].raise_()
+        names["Log"].raise_()
         self.setCorner(QtCore.Qt.BottomRightCorner, right)
         self.resizeDocks([names["Decoder"], names["Spectrum"], names["Quality"]], [420, 620, 420], QtCore.Qt.Horizontal)
         self.resizeDocks([names["Spectrum"]], [290], QtCore.Qt.Vertical)
@@ -152,6 +156,9 @@ class Window(QtWidgets.QMainWindow):
                     self._new_signal(SignalModel(stream.spec))
                 assert self.shared.signal is not None
                 self.shared.signal.receive(rows, stamps_s)
+                continue
+            if stream.spec.type == "Cursor":
+                self.shared.state.cursor.receive(rows, stamps_s)
                 continue
             self.shared.state.receive(stream.spec.name, rows, stamps_s)
         state = self.shared.state

@@ -26,7 +26,7 @@ def primary_stream(recording: Recording, name: str | None = None) -> RecordedStr
     ConfigError
         There is none, or more than one (the message lists them); or it has no nominal rate.
     """
-    signals = [s for s in recording.signals if not s.spec.name.startswith("bci-")]
+    signals = [s for s in recording.signals if not s.spec.is_own]
     listed = ", ".join(f"{s.spec.name!r} ({s.spec.type})" for s in signals) or "none"
     if name is not None:
         signals = [s for s in signals if s.spec.name == name]

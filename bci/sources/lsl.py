@@ -104,7 +104,7 @@ def find_markers(
             return named
     sources = []
     for info, spec in visible_streams(1.0):
-        if not spec.is_marker_stream or spec.name.startswith("bci-"):
+        if not spec.is_marker_stream or spec.is_own:
             continue
         with contextlib.suppress(SourceError):
             inlet = Inlet(info, INFO_S)

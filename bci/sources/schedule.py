@@ -44,7 +44,7 @@ def playable(streams: Sequence[RecordedStream], name: str | None = None) -> tupl
     ConfigError
         No signal, or more than one, is called ``name``.
     """
-    streams = [_without_end(s) for s in streams if not s.spec.name.startswith("bci-")]
+    streams = [_without_end(s) for s in streams if not s.spec.is_own]
     if name is not None:
         signals = [i for i, s in enumerate(streams) if not s.spec.is_marker_stream and len(s.stamps_s)]
         named = [i for i in signals if streams[i].spec.name == name]
