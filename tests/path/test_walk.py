@@ -8,20 +8,19 @@ import psutil
 import pytest
 from pyqtgraph.Qt import QtCore
 
+from bci.gui.cues import CueScreen
 from bci.gui.start.calibrate import LABELS
 from bci.gui.start.streams import Streams
 from bci.host.runtime import published
+from calibration.paradigm import imagery
 from tests.helpers.live import Listener
 
-imagery = pytest.importorskip("calibration.paradigm", reason="the cue screen is not there yet").imagery
 SOON_MS, LATER_MS = 60_000, 240_000  # on a machine that does other things
 N_PER_CLASS = 10
 
 
 def short_cues(n_per_class, imagery_s, seed, theme):
     """As the page makes them, without the pauses that a person needs."""
-    from bci.gui.cues import CueScreen
-
     times = {"imagery_s": imagery_s, "rest_s": (0.6, 0.9), "lead_s": 3.0, "pause_s": 0.0}
     return CueScreen(imagery(LABELS, n_per_class, seed, **times), theme)
 

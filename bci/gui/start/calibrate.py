@@ -10,18 +10,20 @@ from typing import Any
 
 from pyqtgraph.Qt import QtCore, QtWidgets
 
+from bci.gui.cues import CueScreen
 from bci.gui.panels.base import row
 from bci.gui.start import shelf, words
-from bci.gui.start.connect import CUES, RECORDINGS
+from bci.gui.start.connect import RECORDINGS
 from bci.gui.start.jobs import Job, MakeJob, Outcome
 from bci.gui.start.picked import Picked
 from bci.gui.start.widgets import Card, Combo, Count, Lines, Number, Page, Result, ScoreBar, Working, button, label
 from bci.gui.theme import Theme
+from bci.types import CUES
+from calibration.paradigm import Paradigm, imagery
 
 LABELS = ("left", "right")
 TAIL_MS = 1000
 WAIT_S = 30.0  # for the stream and the cues
-REST_S = 4.0  # of a trial, roughly: fixation and pause; for the estimate of how long it takes
 DECODERS = {
     "Riemannian, four bands": [
         "--decoder", "riemann_fb", "--bands", "8-12", "11-16", "15-22", "20-30", "--recentre", "riemann",
@@ -34,11 +36,13 @@ MakeCues = Callable[[int, float, int, Theme], Any]
 
 
 def make_cues(n_per_class: int, imagery_s: float, seed: int, theme: Theme) -> Any:
-    """The screen with cues for left and right: `bci.gui.cues`."""
-    import importlib
+    """The screen with cues for left and right."""
+    return CueScreen(paradigm_of(n_per_class, imagery_s, seed), theme)
 
-    paradigm = importlib.import_module("calibration.paradigm").imagery(LABELS, n_per_class, seed, imagery_s=imagery_s)
-    return importlib.import_module("bci.gui.cues").CueScreen(paradigm, theme)
+
+def paradigm_of(n_per_class: int, imagery_s: float, seed: int) -> Paradigm:
+    """Cues for left and right, as `Calibrate` shows them."""
+    return imagery(LABELS, n_per_class, seed, imagery_s=imagery_s)
 
 
 class Calibrate(Page):
@@ -185,7 +189,7 @@ class Calibrate(Page):
         which = f" It learns from the {len(inputs)} channels over the motor cortex." if inputs else ""
         if self.by_stream.isChecked():
             return f"Start the other program's cues once recording has begun.{which}"
-        total_s = 2 * self.trials.value() * (self.imagery.value() + REST_S)
+        total_s = paradigm_of(self.trials.value(), self.imagery.value(), 0).duration_s
         return (
             f"About {words.duration(total_s)} min. Sit still, eyes on the cross. At each arrow imagine moving that "
             f"hand and how it feels, until the arrow goes. Esc ends it early.{which}"
@@ -237,12 +241,8 @@ class Calibrate(Page):
         assert stream is not None
         arguments: list[object] = ["record", "--stream", stream.name]
         if self.by_screen.isChecked():
-            try:
-                seed = len(self._earlier()) + 1  # another order each time, and known afterwards
-                self.cues = self._make_cues(self.trials.value(), self.imagery.value(), seed, self._theme)
-            except ImportError as error:
-                self.result.show_result("fail", "No cue screen", f"{error}: take cues of another program")
-                return
+            seed = len(self._earlier()) + 1  # another order each time, and known afterwards
+            self.cues = self._make_cues(self.trials.value(), self.imagery.value(), seed, self._theme)
             self.cues.finished.connect(self._cues_finished)
             arguments += ["--stream", CUES]
         else:

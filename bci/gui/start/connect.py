@@ -14,11 +14,10 @@ from bci.gui.start.picked import Picked
 from bci.gui.start.streams import Streams
 from bci.gui.start.widgets import Badge, Card, Choice, Combo, Entry, Lines, Page, Working, button, label
 from bci.gui.theme import Theme
-from bci.types import StreamSpec
+from bci.types import CUES, StreamSpec
 
 RECORDINGS = "Recordings (*.xdf *.edf *.bdf *.gdf *.vhdr *.set *.fif *.txt *.csv *.xz);;All files (*)"
 UNITS = ("µV", "mV", "V", "T")
-CUES = "bci-cues"
 
 
 class Connect(Page):
