@@ -24,15 +24,17 @@ from bci.build import (
     session_metadata,
 )
 from bci.config import ExpectSection, SessionConfig, to_toml, with_chosen_gate
-from bci.control.gate import with_threshold
+from bci.control.gate import with_dwell, with_threshold
 from bci.devices import check_continuous, make_device
 from bci.errors import ConfigError, RecordingError, RolandicError, SourceError, one_line
 from bci.host.books import Stopwatch
+from bci.host.claim import Claim
 from bci.host.control_socket import ControlServer
 from bci.host.device_host import DeviceHost
 from bci.host.engine import Engine, SwapRequest, gap_detector
 from bci.host.inbox import Inbox
 from bci.host.share import Shared
+from bci.host.window import check_screen, open_window
 from bci.offline.stream import with_labels, with_unit
 from bci.ports import Pulled, Source
 from bci.preflight import LOOK_S, Finding, FirstLook, fits, mismatches, remarks
@@ -62,6 +64,7 @@ def run_live(
     resume: bool = False,
     quiet: bool = True,
     share: str = "",
+    window: bool = False,
     on_stop: Callable[[Callable[[str], None]], None] | None = None,
 ) -> LiveResult:
     """Run one session to its end.
@@ -70,6 +73,8 @@ def run_live(
     ----------
     share
         Open LSL outlets of what the session says of itself, for a window or viewers, as this group.
+    window
+        Show it in a window that controls it; needs ``share``.
     on_stop
         Called once with the function that ends the session in order, for signal handlers.
 
@@ -83,6 +88,8 @@ def run_live(
     from bci.host.recorder import RecorderProcess
     from bci.recording.xdf import bytes_per_s
 
+    if window:
+        check_screen()
     model = load(config.model.path)
     check_expectations(config.model, model)
     config = with_chosen_gate(config, model.info)
@@ -121,10 +128,12 @@ def run_live(
             metadata=session_metadata(config, spec, model, pipeline.compute), arm=arm and not resume, seconds=seconds,
             first_look=first_look(config, sources), findings=findings,
         )  # fmt: skip
-        handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config))
+        handler = ControlHandler(engine, inbox, folder, lambda other: fit_to_stream(other, spec, config), share)
         control = handler.serve()
         if on_stop is not None:
             on_stop(engine.stop)
+        if window:
+            open_window(share, folder.path / "window.log")
         if not quiet and sys.stdin is not None and sys.stdin.isatty():
             handler.read_terminal()
         if not quiet and sys.stderr.isatty():
@@ -362,11 +371,21 @@ def _folder(config: SessionConfig, session_dir: str | None, resume: bool) -> Ses
 class ControlHandler:
     """What `bci control`, and a person at the terminal, may ask of the running session."""
 
-    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "reset", "swap", "status", "beat")
+    ACTIONS = ("arm", "disarm", "pause", "resume", "note", "threshold", "dwell", "command", "reset", "swap", "status")
+    OF_WINDOWS = ("claim", "take over", "beat", "end")  # of a window, which says its name in every message
 
-    def __init__(self, engine: Engine, inbox: Inbox, folder: SessionFolder, fit: Callable[[Model], HopModel]):
+    def __init__(
+        self,
+        engine: Engine,
+        inbox: Inbox,
+        folder: SessionFolder,
+        fit: Callable[[Model], HopModel],
+        group: str = "",
+    ):
         self._engine, self._inbox, self._folder, self._fit = engine, inbox, folder, fit
+        self._group = group  # of the outlets, so that a window shows the session that it controls
         self._swap_error = ""
+        self._claim = Claim()
 
     def serve(self) -> ControlServer:
         """Listen on the control socket."""
@@ -377,10 +396,12 @@ class ControlHandler:
     def receive(self, message: dict[str, Any]) -> dict[str, Any]:
         """Answer one request; runs in the control socket's thread."""
         # what is no text (a lone surrogate, from a terminal of another encoding) could not be written down
-        action, value, by = (
+        action, value, by, window = (
             str(message.get(key, default)).encode("utf-8", "replace").decode()
-            for key, default in (("action", ""), ("value", ""), ("by", "control socket"))
+            for key, default in (("action", ""), ("value", ""), ("by", "control socket"), ("window", ""))
         )
+        if window and (refused := self._of_window(window, action)) is not None:
+            return refused
         try:
             if action == "swap":
                 self._swap_error = ""
@@ -389,19 +410,39 @@ class ControlHandler:
                 return {"ok": True, **self._status()}
             elif action == "beat":
                 self._engine.lease.beat(self._engine.now_s())
+            elif action == "end" and window:
+                self._engine.stop("ended from the window")
             elif action in self.ACTIONS:
                 if action == "arm" and value == "lease":  # by a window, which beats from now on
                     self._engine.lease.begin(self._engine.now_s())
                 elif action in ("arm", "disarm"):
                     self._engine.lease.end()
-                if action == "threshold":
-                    with_threshold(self._engine.session.settings, float(value))
+                if action in ("threshold", "dwell"):
+                    change = with_threshold if action == "threshold" else with_dwell
+                    change(self._engine.session.settings, float(value))
                 self._inbox.put(Control(action, value=value, by=by))  # type: ignore[arg-type]
             else:
-                return {"ok": False, "error": f"unknown action {action!r}; allowed: {', '.join(self.ACTIONS)}"}
+                allowed = ", ".join((*self.ACTIONS, *self.OF_WINDOWS))
+                return {"ok": False, "error": f"unknown action {action!r}; allowed: {allowed}"}
         except (CheckpointError, RolandicError, ValueError) as error:
             return {"ok": False, "error": str(error)}
         return {"ok": True}
+
+    def _of_window(self, window: str, action: str) -> dict[str, Any] | None:
+        """What stands before a window's controls: the claim. None where it has it, and may ask."""
+        now_s = self._engine.now_s()
+        if action in ("claim", "take over"):
+            if not self._claim.take(window, now_s, over=action == "take over"):
+                return {"ok": False, "error": f"{self._claim.holder(now_s)} controls this session"}
+            if action == "take over":  # what another had armed does not stay armed
+                self._engine.lease.break_off()
+            settings = self._engine.session.settings  # they may have changed before the window came
+            return {"ok": True, "threshold": settings.threshold, "dwell_s": settings.dwell_s}
+        if action != "status" and not self._claim.beat(window, now_s):
+            holder = self._claim.holder(now_s)
+            why = f"{holder} controls this session: take it over first" if holder else "claim the session first"
+            return {"ok": False, "error": why}
+        return None
 
     def _status(self) -> dict[str, Any]:
         session = self._engine.session
@@ -414,6 +455,10 @@ class ControlHandler:
             "age_ms": self._engine.age_ms,
             "backlog_samples": session.timeline.backlog,
             "model_hash": session.pipeline.model_hash,
+            "threshold": session.settings.threshold,
+            "dwell_s": session.settings.dwell_s,
+            "controlled_by": self._claim.holder(self._engine.now_s()),
+            "group": self._group,
             "swap_error": self._swap_error,
             "session": str(self._folder.path),
         }

@@ -49,6 +49,7 @@ class Scorer:
     n_epochs: int = 0
     n_expired: int = 0
     n_commands: int = 0
+    _by_hand: set[int] = field(default_factory=set)  # ids of commands that a person gave
     n_false_commands: int = 0
     n_sent: int = 0
     refusals: dict[str, int] = field(default_factory=dict)  # by the device host: reason and how often
@@ -138,6 +139,9 @@ class Scorer:
             trial.p = last.p
 
     def _command(self, command: Command) -> None:
+        if command.by_hand:
+            self._by_hand.add(command.id)
+            return
         if command.velocity is not None:  # no decision
             return
         self.n_commands += 1
@@ -149,7 +153,9 @@ class Scorer:
             self.time_to_command_s.append(command.issued_s - trial.stamp_s)
 
     def receipt(self, receipt: Receipt) -> None:
-        """Count what the device host did with a command."""
+        """Count what the device host did with a command of the decoder."""
+        if receipt.command_id in self._by_hand:
+            return
         if receipt.accepted:
             self.n_sent += 1
         else:
@@ -199,6 +205,7 @@ class Scorer:
             "auc": None,
             "itr_bits_per_min": None,
             "n_commands": self.n_commands,
+            "n_commands_by_hand": len(self._by_hand),
             "n_commands_sent": self.n_sent,
             "n_commands_refused": sum(self.refusals.values()),
             "n_false_commands": n_false,

@@ -299,10 +299,21 @@ class Session:
             self._is_paused = control.action == "pause"
         if control.action == "threshold":
             self.settings = gate.with_threshold(self.settings, float(control.value))
+        if control.action == "dwell":
+            self.settings = gate.with_dwell(self.settings, float(control.value))
+        if control.action == "command":
+            return self._command_by_hand(control)
         self.gate, self.refusal = gate.control(self.settings, self.gate, control, self.health)
         if not self.refusal:
             return []
         return [GateChange(self.gate.name, self.n_hops - 1, self.refusal, self.gate.arm_id)]
+
+    def _command_by_hand(self, control: Control) -> list[OutputEvent]:
+        self.gate, command, reasons = gate.command_by_hand(
+            self.settings, self.gate, control.value, control.by, self._worst or self.health, self.n_hops - 1
+        )
+        change = GateChange(self.gate.name, self.n_hops - 1, reasons, self.gate.arm_id)
+        return [change] if command is None else [change, command]
 
     def _on_health_change(self, change: HealthChange) -> list[OutputEvent]:
         if change.level == "ok":

@@ -185,7 +185,9 @@ class Marker(msgspec.Struct, frozen=True, tag_field="kind", tag="marker"):
 class Control(msgspec.Struct, frozen=True, tag_field="kind", tag="control"):
     """What a person or program asked of the session; ``value`` depends on ``action``."""
 
-    action: Literal["arm", "disarm", "pause", "resume", "note", "threshold", "stopped", "reset", "end"]
+    action: Literal[
+        "arm", "disarm", "pause", "resume", "note", "threshold", "dwell", "command", "stopped", "reset", "end"
+    ]
     value: str = ""
     by: str = ""
 
@@ -286,6 +288,7 @@ class Command(msgspec.Struct, frozen=True, tag_field="kind", tag="command", omit
     arm_id: int
     hop: int
     velocity: tuple[float, float] | None = None
+    by_hand: bool = False  # a person's, not the decoder's
 
 
 class Receipt(msgspec.Struct, frozen=True, tag_field="kind", tag="receipt"):

@@ -35,7 +35,7 @@ def main() -> None:
         bci = [sys.executable, "-m", "bci"]
         stream = [*bci, "stream", asked.recording, "--name", name, "--wait", "--quiet", "--start", asked.start]
         run = [*bci, "run", "--stream", name, "--model", asked.model, "--session", f"{folder}/session", "--share"]
-        run += ["--threshold", "0.6", "--arm", "--quiet", "--wait", "30"]
+        run += ["--threshold", "0.6", "--quiet", "--wait", "30"]
         processes = [
             subprocess.Popen([str(part) for part in arguments], stdin=subprocess.DEVNULL) for arguments in (stream, run)
         ]
@@ -61,7 +61,14 @@ def take(asked: argparse.Namespace, pid: int) -> None:
     application = gui.make_application()
     while not any(e.pid == pid for e in published("engine")):
         QtCore.QThread.msleep(100)
-    window = Window(Feed(), Link(), THEMES[asked.theme], gui.settings())
+    window = Window(Feed(), Link(pid), THEMES[asked.theme], gui.settings())
+    window.asks = False
+    for share, action, value in (
+        (0.4, "arm", "lease"),
+        (0.8, "note", "electrode C3 moistened"),
+        (0.9, "command", "left"),
+    ):
+        QtCore.QTimer.singleShot(round(1000 * share * asked.seconds), lambda a=action, v=value: window.link.send(a, v))
     window.resize(*asked.size)
     window.show()
 

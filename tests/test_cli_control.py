@@ -49,6 +49,8 @@ def test_actions_reach_the_engine(engine, capsys, tmp_path):
     for action in ("disarm", "pause", "resume", "reset"):
         main(["control", action])
     main(["control", "threshold", "0.9"])
+    main(["control", "dwell", "0"])
+    main(["control", "command", "left"])
     main(["control", "note", "electrode", "C3", "fixed", "--json", "-"])
     (tmp_path / "SHA256").write_text("abc\n")
     engine.model_hash = "abc"
@@ -59,6 +61,8 @@ def test_actions_reach_the_engine(engine, capsys, tmp_path):
         ("resume", ""),
         ("reset", ""),
         ("threshold", "0.9"),
+        ("dwell", "0"),
+        ("command", "left"),
         ("note", "electrode C3 fixed"),
         ("swap", str(tmp_path.resolve())),
     ]
@@ -89,6 +93,8 @@ def test_arming_says_how_it_stands_and_whether_it_did_already(engine, capsys):
         (["threshold"], "control threshold takes a probability"),
         (["threshold", "high"], "control threshold = 'high': must be above 0 and at most 1"),
         (["threshold", "nan"], "control threshold = 'nan': must be above 0 and at most 1"),
+        (["dwell", "inf"], "control dwell = 'inf': must be 0 or more seconds"),
+        (["command"], "control command takes the name of a class"),
         (["swap", "no-such-model"], "control swap: no-such-model is no folder"),
         (["note"], "control note takes a text"),
         (["reset", "now"], "control reset takes no value, got 'now'"),

@@ -15,6 +15,7 @@ from bci.control.gate import (
     GateMode,
     GateSettings,
     GateState,
+    command_by_hand,
     control,
     step,
     with_threshold,
@@ -52,6 +53,11 @@ class Gate:
         self.state, self.reasons = control(self.settings, self.state, Control(action, value), health)
         return self.state.name
 
+    def command_by_hand(self, name, health=OK):
+        self.state, command, self.reasons = command_by_hand(self.settings, self.state, name, "", health, self.n)
+        self.commands += [command] if command else []
+        return command
+
     @property
     def names(self):
         return [c.name for c in self.commands]
@@ -72,6 +78,8 @@ CHANGES = {
     ("dwell", "low"): "armed",
     ("dwell", "stale"): "armed",
     ("dwell", "dwelled"): "refractory",
+    ("armed", "manual"): "refractory",
+    ("dwell", "manual"): "refractory",
     ("refractory", "rested"): "armed",
     ("recovering", "recovered"): "armed",
 }
@@ -451,6 +459,48 @@ def test_settings_out_of_range_are_named(key, values):
             GateSettings(**({"classes": ("a", "b")} | {key: value}))
 
 
+# --- by hand ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_may_command_while_armed_and_the_refractory_time_holds_for_both():
+    gate = Gate()
+    assert gate.command_by_hand("left").name == "left"
+    assert gate.state.name is GateMode.REFRACTORY
+    assert gate.reasons == ("left by hand",)
+    assert gate.command_by_hand("right") is None
+    assert gate.reasons == ("right by hand refused: within the refractory time",)
+    gate.hop(LEFT, 8)
+    assert gate.names == ["left"]
+    gate.hop(LEFT, 9)
+    assert gate.names == ["left", "left"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "name", "health", "why"),
+    [
+        (lambda gate: None, "up", OK, "no such command; there are left, right"),
+        (lambda gate: None, "rest", OK, "no such command; there are left, right"),
+        (lambda gate: gate.control("disarm"), "left", OK, "not armed"),
+        (lambda gate: gate.control("stopped"), "left", OK, "not armed"),
+        (lambda gate: None, "left", BAD, "signal silent"),
+        (
+            lambda gate: gate.hop(LEFT, flags=4),
+            "left",
+            OK,
+            "after trouble it waits for good health and a rest decision",
+        ),
+        (lambda gate: gate.hop(None, 6), "left", OK, "after trouble it waits for good health and a rest decision"),
+    ],
+)
+def test_a_person_commands_nothing_that_the_decoder_could_not(prepare, name, health, why):
+    gate = Gate()
+    prepare(gate)
+    before = gate.state
+    assert gate.command_by_hand(name, health) is None
+    assert gate.reasons == (f"{name} by hand refused: {why}",)
+    assert gate.state == before
+
+
 # --- any sequence ----------------------------------------------------------------------------------------------------
 
 
@@ -566,6 +616,25 @@ class AnySequence(RuleBasedStateMachine):
             self.hop(p)
             self.arm(OK)
         self.revive(again)
+
+    @rule(p=sure, n=st.integers(0, 5), name=st.sampled_from(["left", "right", "up"]), health=st.sampled_from([OK, BAD]))
+    def command_by_hand(self, p, n, name, health):
+        self.hold(p, n)
+        before = self.gate.state
+        command = self.gate.command_by_hand(name, health)
+        if command is not None:
+            assert name != "up"
+            assert before.is_armed
+            assert not self.is_stopped
+            assert health is OK
+            assert before.name is not GateMode.RECOVERING
+            assert self.gate.now_s - before.seen_s <= 0.5
+            assert self.gate.now_s - self.last_s >= 0.4
+            assert command.id > self.ids[-1][1]
+            self.ids.append((command.arm_id, command.id))
+            self.last_s = self.gate.now_s
+            self.usable_run_s = 0.0
+            self.run_class = None
 
     @rule(health=st.sampled_from([OK, BAD]))
     def arm(self, health):

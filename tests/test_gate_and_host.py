@@ -136,6 +136,19 @@ class Anything(RuleBasedStateMachine):
         for _ in range(n):
             self.hop((0.95, 0.05))
 
+    @rule(dt_s=st.sampled_from([0.0, 0.01, 0.3, 0.7]), keep=st.integers(0, 1))
+    def by_hand(self, dt_s, keep):
+        """A person commands; the engine gives the gate a time that is true before it."""
+        self.now_s += dt_s
+        self.gate, command, _ = gate.step(self.settings, self.gate, None, Health("ok"), self.now_s)
+        assert command is None
+        self.gate, command, _ = gate.command_by_hand(self.settings, self.gate, "left", "", Health("ok"), self.n)
+        if self.gate.name is gate.GateMode.RECOVERING:
+            self.tell(Neutral())
+        if command is not None:
+            self.on_the_way.append(command)
+        self.deliver(keep)
+
     @rule()
     def disarm(self):
         self.control("disarm")

@@ -26,3 +26,17 @@ def test_who_arms_without_a_promise_is_not_waited_for():
     lease.begin(10.0)
     lease.end()
     assert not lease.is_lost(20.0)
+
+
+def test_a_beat_renews_nothing_that_is_over_or_was_taken_over():
+    late, taken = Lease(), Lease()
+    late.begin(10.0)
+    late.beat(10.0 + LEASE_S + 0.01)
+    assert late.is_lost(10.0 + LEASE_S + 0.02)
+    taken.begin(10.0)
+    taken.break_off()
+    taken.beat(10.05)
+    assert taken.is_lost(10.06)
+    never = Lease()
+    never.break_off()
+    assert not never.is_lost(10.0)

@@ -153,7 +153,7 @@ class NoFeed:
 
 
 @pytest.fixture
-def window(tmp_path, monkeypatch):
+def window(qapp, tmp_path, monkeypatch):
     monkeypatch.setenv("ROLANDIC_SETTINGS", str(tmp_path / "window.ini"))
     from bci.gui import app as gui
     from bci.gui.link import Link
@@ -195,6 +195,14 @@ def test_signals_are_drawn_and_a_panel_that_fails_rests_alone(window, n_channels
     n = window.n_frames
     window.frame()
     assert window.n_frames == n + 1
+
+
+def test_the_first_samples_may_come_one_by_one(window):
+    stream = Raw(5)
+    for k in range(60):
+        window.feed.came = [(stream, np.full((1, 5), float(k)), stamps(k, 1))]
+        window.frame()
+    assert window.bar._said == ""
 
 
 def test_the_space_bar_stops_wherever_the_focus_is(window):

@@ -12,10 +12,13 @@ from bci.errors import ConfigError, RolandicError
 from bci.host.control_socket import Message, send_control
 from bci.host.runtime import Entry, is_alive, published, runtime_dir, withdraw
 
-ACTIONS = ("status", "arm", "disarm", "pause", "resume", "reset", "threshold", "swap", "note")
+ACTIONS = ("status", "arm", "disarm", "pause", "resume", "reset", "threshold", "dwell", "command", "swap", "note")
 ARM_S = 1.0  # the gate answers at its next hop
 SWAP_S = 20.0  # a torch model may have to be imported first
-_TAKES = {"threshold": "a probability", "swap": "a model folder", "note": "a text"}
+_TAKES = {
+    "threshold": "a probability", "dwell": "seconds", "command": "the name of a class", "swap": "a model folder",
+    "note": "a text",
+}  # fmt: skip
 
 
 @click.command()
@@ -24,11 +27,31 @@ _TAKES = {"threshold": "a probability", "swap": "a model folder", "note": "a tex
 @click.option("--pid", type=int, help="Process of the engine, where several sessions run.")
 @output_options
 def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str | None, quiet: bool) -> None:
-    """Status, arm, disarm, pause, resume, reset after a stop, threshold P, swap MODEL, or note TEXT.
+    """Status, arm, disarm, pause, resume, reset, threshold P, dwell S, command CLASS, swap MODEL, or note TEXT.
+
+    reset releases an emergency stop; command gives a command by hand, as the gate allows.
 
     Example: bci control note electrode C3 fixed
     """
     text = _checked(action, " ".join(value))
+    engine = the_engine(pid)
+    was_armed = action == "arm" and _status(engine)["is_armed"]
+    reply = send_control(engine, {"action": action, "value": text})
+    if action == "arm":
+        reply = _wait_until_armed(engine) | {"was_armed": was_armed}
+    if action == "swap":
+        reply = _wait_until_swapped(engine, text)
+    emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
+
+
+def the_engine(pid: int | None) -> Entry:
+    """The engine of this process, or the only one that runs here.
+
+    Raises
+    ------
+    RolandicError
+        There is none; ConfigError where there are several.
+    """
     engines = []
     for entry in published("engine"):
         if is_alive(entry):
@@ -43,13 +66,7 @@ def command(action: str, value: tuple[str, ...], pid: int | None, json_path: str
     if len(engines) > 1:
         listed = ", ".join(f"{entry.pid} ({entry.session or 'no folder'})" for entry in engines)
         raise ConfigError(f"{len(engines)} sessions run here: {listed}; name one by --pid")
-    was_armed = action == "arm" and _status(engines[0])["is_armed"]
-    reply = send_control(engines[0], {"action": action, "value": text})
-    if action == "arm":
-        reply = _wait_until_armed(engines[0]) | {"was_armed": was_armed}
-    if action == "swap":
-        reply = _wait_until_swapped(engines[0], text)
-    emit({"action": action, "value": text, **reply}, _said(action, reply), json_path, quiet)
+    return engines[0]
 
 
 def _status(engine: Entry) -> Message:
@@ -86,6 +103,8 @@ def _wait_until_swapped(engine: Entry, model: str) -> Message:
 
 
 def _said(action: str, reply: Message) -> str:
+    if action == "command":
+        return "command: asked; the gate sends or refuses it (bci control status, or the window's log)"
     if action not in ("status", "arm"):
         return f"{action}: done"
     reasons = f" ({'; '.join(reply['reasons'])})" if reply["reasons"] else ""
@@ -100,13 +119,15 @@ def _checked(action: str, text: str) -> str:
         return ""
     if not text:
         raise ConfigError(f"control {action} takes {_TAKES[action]}")
-    if action == "threshold":
+    if action in ("threshold", "dwell"):
         try:
-            ok = 0 < float(text) <= 1
+            number = float(text)
+            ok = 0 < number <= 1 if action == "threshold" else 0 <= number < float("inf")
         except ValueError:
             ok = False
         if not ok:
-            raise ConfigError(f"control threshold = {text!r}: must be above 0 and at most 1")
+            allowed = "above 0 and at most 1" if action == "threshold" else "0 or more seconds"
+            raise ConfigError(f"control {action} = {text!r}: must be {allowed}")
     if action == "swap":
         if not (folder := Path(text).expanduser().resolve()).is_dir():
             raise ConfigError(f"control swap: {text} is no folder; name a model folder that bci train wrote")

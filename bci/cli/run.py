@@ -67,6 +67,7 @@ from bci.errors import ConfigError
 @click.option("--session", "session_dir", metavar="DIR", help="Folder of this session; default sessions/sub-ID/ses-N.")
 @click.option("--subject", metavar="ID", help="Whose session it is.")
 @click.option("--share", is_flag=True, help="Let viewers read the session over LSL (anyone on the network can).")
+@click.option("--window", is_flag=True, help="Show and control it in a window; it is shared over LSL for that.")
 @click.option("--resume", is_flag=True, help="Go on in the same folder after a crash, disarmed.")
 @click.option("--preflight-only", is_flag=True, help="Only look at the streams, for their first second, and say it.")
 @click.option("--seconds", type=float, metavar="S", help="End after this long.")
@@ -100,7 +101,8 @@ def command(**options: Any) -> None:
         session_dir=options["session_dir"],
         resume=options["resume"],
         quiet=options["quiet"] or options["json_path"] == "-",
-        share=f"session-{uuid.uuid4().hex[:12]}" if options["share"] else "",
+        share=f"session-{uuid.uuid4().hex[:12]}" if options["share"] or options["window"] else "",
+        window=options["window"],
         on_stop=stop_on_signals,
     )
     emit(result.report, result.text, options["json_path"], options["quiet"])

@@ -3,6 +3,7 @@
 ::
 
     DISARMED --arm--> ARMED --high--> DWELL --dwelled (proposes a command)--> REFRACTORY --rested--> ARMED
+    ARMED, DWELL --manual (a person commands)--> REFRACTORY
     any armed state --bad--> RECOVERING --recovered--> ARMED;  --lost, disarm--> DISARMED;  --stop--> STOPPED
 
 Everything is a value and an argument: no clock, no randomness. Whatever is unknown, flagged or late gives no evidence;
@@ -51,17 +52,18 @@ class GateEvent(StrEnum):
     DWELLED = "dwelled"  # one class was held for dwell_s
     RESTED = "rested"  # refractory_s has passed since the last command
     RECOVERED = "recovered"  # resume_s of good health, and a rest decision in it
+    MANUAL = "manual"  # a person commands, instead of the decoder
 
 
 _DIS, _ARM, _DWL, _REF, _REC, _STP = GateMode
 _ROWS: Final[dict[GateMode, tuple[GateMode, ...]]] = {
-    #       ARM   DISARM STOP  RESET LOST  BAD   STALE HIGH  LOW   DWELLED RESTED RECOVERED
-    _DIS: (_ARM, _DIS, _STP, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS),
-    _ARM: (_ARM, _DIS, _STP, _ARM, _DIS, _REC, _ARM, _DWL, _ARM, _ARM, _ARM, _ARM),
-    _DWL: (_DWL, _DIS, _STP, _DWL, _DIS, _REC, _ARM, _DWL, _ARM, _REF, _DWL, _DWL),
-    _REF: (_REF, _DIS, _STP, _REF, _DIS, _REC, _REF, _REF, _REF, _REF, _ARM, _REF),
-    _REC: (_REC, _DIS, _STP, _REC, _DIS, _REC, _REC, _REC, _REC, _REC, _REC, _ARM),
-    _STP: (_STP, _STP, _STP, _DIS, _STP, _STP, _STP, _STP, _STP, _STP, _STP, _STP),
+    #       ARM   DISARM STOP  RESET LOST  BAD   STALE HIGH  LOW   DWELLED RESTED RECOVERED MANUAL
+    _DIS: (_ARM, _DIS, _STP, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS, _DIS),
+    _ARM: (_ARM, _DIS, _STP, _ARM, _DIS, _REC, _ARM, _DWL, _ARM, _ARM, _ARM, _ARM, _REF),
+    _DWL: (_DWL, _DIS, _STP, _DWL, _DIS, _REC, _ARM, _DWL, _ARM, _REF, _DWL, _DWL, _REF),
+    _REF: (_REF, _DIS, _STP, _REF, _DIS, _REC, _REF, _REF, _REF, _REF, _ARM, _REF, _REF),
+    _REC: (_REC, _DIS, _STP, _REC, _DIS, _REC, _REC, _REC, _REC, _REC, _REC, _ARM, _REC),
+    _STP: (_STP, _STP, _STP, _DIS, _STP, _STP, _STP, _STP, _STP, _STP, _STP, _STP, _STP),
 }
 TRANSITIONS: Final[dict[tuple[GateMode, GateEvent], GateMode]] = {
     (mode, event): target for mode, row in _ROWS.items() for event, target in zip(GateEvent, row, strict=True)
@@ -318,6 +320,61 @@ def control(
     if action == "reset":
         return _move(state, GateEvent.RESET), (f"reset{by}",)
     return state, ()
+
+
+def command_by_hand(settings: GateSettings, state: GateState, name: str, by: str, health: Health, hop: int) -> Stepped:
+    """What a person commands instead of the decoder: armed, in good health, on fresh data, not in the refractory time.
+
+    Parameters
+    ----------
+    name : str
+        A class that commands.
+    hop : int
+        The newest one.
+
+    Returns
+    -------
+    The new state, the command or None, and why it is refused or who asked.
+    """
+    if problem := _manual_problem(settings, state, name, health):
+        return state, None, (f"{name} by hand refused: {problem}",)
+    now_s = state.now_s or 0.0
+    command = Command(
+        id=state.command_id + 1, name=name, value=1.0, issued_s=now_s, ttl_ms=settings.ttl_ms, arm_id=state.arm_id,
+        hop=hop, by_hand=True,
+    )  # fmt: skip
+    state = _move(state, GateEvent.MANUAL)
+    state = replace(state, command_id=command.id, commanded_s=now_s, active_s=now_s)
+    return state, command, (f"{name} by hand" + (f" ({by})" if by else ""),)
+
+
+def _manual_problem(settings: GateSettings, state: GateState, name: str, health: Health) -> str:
+    commands = [c for c in settings.classes if c != settings.rest]
+    now_s = state.now_s if state.now_s is not None else math.inf
+    if name not in commands:
+        return f"no such command; there are {', '.join(commands)}"
+    if settings.velocity is not None:
+        return "this session steers"
+    if not (state.is_armed and health.level in ("ok", "warn")):
+        return "not armed" if not state.is_armed else "; ".join(health.reasons) or "health is bad"
+    if state.name is GateMode.RECOVERING:
+        return "after trouble it waits for good health and a rest decision"
+    if now_s - state.commanded_s < settings.refractory_s:
+        return "within the refractory time"
+    if now_s - state.seen_s > settings.hole_s:
+        return "the data are too old"
+    return ""
+
+
+def with_dwell(settings: GateSettings, dwell_s: float) -> GateSettings:
+    """The same settings with another dwell.
+
+    Raises
+    ------
+    ConfigError
+        It is below 0 or no number.
+    """
+    return replace(settings, dwell_s=dwell_s)
 
 
 def with_threshold(settings: GateSettings, threshold: float) -> GateSettings:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 from typing import Any
 
+import psutil
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtWidgets
 
@@ -15,6 +17,8 @@ from bci.gui.feed import Feed
 from bci.gui.link import Link
 from bci.gui.theme import DARK, THEMES
 from bci.gui.window import SpaceStops, Window
+
+NICE = 5
 
 
 def make_application() -> QtWidgets.QApplication:
@@ -40,15 +44,30 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m bci.gui")
     parser.add_argument("--group", default="", help="session to show; the first one that is visible otherwise")
     parser.add_argument("--theme", choices=sorted(THEMES))
+    parser.add_argument("--control", type=int, metavar="PID", help="engine that this window controls")
     asked = parser.parse_args(arguments)
     app = make_application()
     kept = settings()
     theme = THEMES.get(asked.theme or kept.value("theme", "dark"), DARK)
-    feed, link = Feed(asked.group), Link()
+    if asked.control is not None:
+        _step_back()
+    feed, link = Feed(asked.group), Link(asked.control)
     window = Window(feed, link, theme, kept)
     app.installEventFilter(SpaceStops(link, app))
-    signal.signal(signal.SIGINT, lambda *_: window.close())
-    signal.signal(signal.SIGTERM, lambda *_: window.close())
+    for name in ("SIGINT", "SIGTERM"):
+        signal.signal(getattr(signal, name), lambda *_: _close(window))
     window.show()
     app.exec_()
     return {"n_frames": window.n_frames, "n_dropped_frames": window.n_dropped}
+
+
+def _close(window: Window) -> None:
+    """Without a question: nobody may be there to answer it."""
+    window.asks = False
+    window.close()
+
+
+def _step_back() -> None:
+    """Give way to the session on a machine with few cores."""
+    with contextlib.suppress(psutil.Error):
+        psutil.Process().nice(NICE if os.name == "posix" else psutil.BELOW_NORMAL_PRIORITY_CLASS)

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.gui.cursor_score import CursorScore
+from bci.types import Flag
 
 HISTORY_S = 60.0
 N_LATENCIES = 3000
+N_COMMANDS = 50
 N_LINES = 500
 # columns of bci-hops before the probabilities, and of bci-latency
 HOP, SAMPLE, STAMP, AGE, FLAGS, MARKER, MARKER_INDEX, P = range(8)
@@ -29,6 +31,24 @@ class Line:
     kind: str
     text: str
     level: str = "info"
+
+
+@dataclass
+class Sent:
+    """A command, and what became of it; times of the LSL clock, None as long as it is not known."""
+
+    name: str
+    asked_s: float
+    sent_s: float | None = None
+    heard_s: float | None = None
+    what: str = ""
+
+    def row(self) -> tuple[str, str, str, str]:
+        """As a table shows it."""
+        sent, heard = (
+            "" if at_s is None else f"{1000 * (at_s - self.asked_s):.1f} ms" for at_s in (self.sent_s, self.heard_s)
+        )
+        return self.name, sent, heard, self.what
 
 
 @dataclass
@@ -59,6 +79,7 @@ class SessionState:
     n_hops: int = 0
     n_flagged: int = 0
     drift: float = 0.0
+    is_paused: bool = False
     drift_limit: float = float("inf")
     n_commands: int = 0
     n_lost: int = 0
@@ -68,6 +89,8 @@ class SessionState:
     offsets: dict[int, dict[str, float]] = field(default_factory=dict)
     streams: tuple[str, ...] = ()
     latency_s: deque[NDArray[np.float64]] = field(default_factory=lambda: deque(maxlen=N_LATENCIES))
+    is_steering: bool = False
+    commands: dict[int, Sent] = field(default_factory=dict)  # the last ones, by number
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=N_LINES))
     cursor: CursorScore = field(default_factory=CursorScore)
 
@@ -83,6 +106,7 @@ class SessionState:
         self.threshold = float(gate.get("threshold", self.threshold))
         self.release = gate.get("release")
         self.dwell_s = float(gate.get("dwell_s", self.dwell_s))
+        self.is_steering = bool(config.get("velocity", {}).get("directions"))
         self.rest = gate.get("rest", "rest" if "rest" in self.classes else None)
         self.model = str(about.get("model_hash", ""))[:12]
         self.streams = (str(about.get("primary", {}).get("name", "")),)
@@ -109,6 +133,7 @@ class SessionState:
                     handler(said, float(at_s))
 
     def _hops(self, rows: NDArray[np.float64], stamps_s: NDArray[np.float64]) -> None:
+        self.is_paused = bool(int(rows[-1, FLAGS]) & Flag.PAUSED)  # also for a window that came later
         for row, stamp_s in zip(rows, stamps_s, strict=True):
             self.hops.append((float(stamp_s), row[P:], int(row[FLAGS])))
             self.n_flagged += int(row[FLAGS]) != 0
@@ -158,6 +183,10 @@ class SessionState:
     def _on_control(self, said: dict[str, Any], at_s: float) -> None:
         if said["action"] == "threshold":
             self.threshold = float(said["value"])
+        if said["action"] == "dwell":
+            self.dwell_s = float(said["value"])
+        if said["action"] in ("pause", "resume"):
+            self.is_paused = said["action"] == "pause"
         self.say(at_s, "control", " ".join(filter(None, (said["action"], said.get("value"), f"({said.get('by')})"))))
 
     def _on_swap(self, said: dict[str, Any], at_s: float) -> None:
@@ -173,9 +202,24 @@ class SessionState:
 
     def _on_command(self, said: dict[str, Any], at_s: float) -> None:
         self.n_commands += 1
-        self.say(at_s, "command", f"asked: {said['name']}", "ok")
+        by = " (by hand)" if said.get("by_hand") else ""
+        if said.get("velocity") is None:  # one every hop would fill the log
+            self.say(at_s, "command", f"asked: {said['name']}{by}", "ok")
+        self.commands[said["id"]] = Sent(said["name"] + by, said["issued_s"])
+        while len(self.commands) > N_COMMANDS:
+            del self.commands[next(iter(self.commands))]
+
+    def _on_acknowledged(self, said: dict[str, Any], at_s: float) -> None:
+        if command := self.commands.get(said["command_id"]):
+            command.heard_s = said["heard_s"]
 
     def _on_receipt(self, said: dict[str, Any], at_s: float) -> None:
+        command = self.commands.get(said["command_id"])
+        if command is not None:
+            command.sent_s = said.get("sent_s") or None
+            command.what = ", ".join(said["sent"]) if said["accepted"] else f"refused: {said['reason']}"
+        if said["accepted"] and self.is_steering:
+            return
         if said["accepted"]:
             self.say(
                 at_s, "device", f"sent: {', '.join(said['sent'])}" + (f" ({said['reason']})" if said["reason"] else "")

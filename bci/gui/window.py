@@ -15,6 +15,7 @@ from bci.errors import one_line
 from bci.gui.feed import SILENT_S, Feed
 from bci.gui.link import Link
 from bci.gui.panels.base import Panel, Shared
+from bci.gui.panels.commands import Commands
 from bci.gui.panels.cursor import Cursor
 from bci.gui.panels.decoder import Decoder
 from bci.gui.panels.latency import Latency
@@ -48,6 +49,7 @@ class Window(QtWidgets.QMainWindow):
         super().__init__()
         self.feed, self.link, self.theme, self.settings = feed, link, theme, settings
         self.setWindowTitle("rolandic")
+        self.asks = True  # whether the session shall go on, when the window closes
         self.resize(1500, 940)
         self.setStyleSheet(style_sheet(theme))
         self.setDockOptions(self.AllowNestedDocks | self.AllowTabbedDocks | self.AnimatedDocks)
@@ -69,6 +71,7 @@ class Window(QtWidgets.QMainWindow):
         self._docks: list[QtWidgets.QDockWidget] = []
         right, below = QtCore.Qt.RightDockWidgetArea, QtCore.Qt.BottomDockWidgetArea
         for kind, area in (
+            *(((Commands, right),) if link.may_control else ()),
             (Decoder, right),
             (Log, right),
             (Cursor, right),
@@ -180,11 +183,32 @@ class Window(QtWidgets.QMainWindow):
             self._broken.add(name)
             self.bar.say(f"the panel {name} failed and rests ({one_line(error)}); the others and the session go on")
 
+    def ask_about_session(self) -> str:
+        """What shall become of the session when its window closes: "leave", "end" or "stay"."""
+        box = QtWidgets.QMessageBox(self)
+        box.setWindowTitle("Close the window")
+        box.setText("The session is running.")
+        box.setInformativeText("It can go on without a window: it records and decodes, disarmed.")
+        leave = box.addButton("Leave it running", QtWidgets.QMessageBox.AcceptRole)
+        end = box.addButton("End the session", QtWidgets.QMessageBox.DestructiveRole)
+        box.addButton("Stay", QtWidgets.QMessageBox.RejectRole)
+        box.setDefaultButton(leave)
+        box.exec_()
+        return {leave: "leave", end: "end"}.get(box.clickedButton(), "stay")
+
     def closeEvent(self, event: QtGui.QCloseEvent) -> None:  # noqa: D102, N802
+        if self.link.is_controller and self.asks and self.feed.quiet_s < SILENT_S:
+            wanted = self.ask_about_session()
+            if wanted == "stay":
+                event.ignore()
+                return
+            if wanted == "end":
+                self.link.send("end")
         if getattr(self, "_keeps", True):
             self.settings.setValue("geometry", self.saveGeometry())
             self.settings.setValue("arrangement", self.saveState(LAYOUT_VERSION))
         self.timer.stop()
+        self.link.close()
         self.feed.close()
         event.accept()
 
@@ -252,6 +276,8 @@ class StatusBar(QtWidgets.QWidget):
         why = "; ".join(state.health_reasons) or "; ".join(state.gate_reasons)
         if feed.trouble:
             why = feed.trouble if not why else f"{why}; {feed.trouble}"
+        if is_lost and (link := self._window.link).may_control and not link.is_controller:
+            why = f"{feed.trouble}; {link.refusal}"
         if time.monotonic() < self._said_until_s:
             why = self._said
         self.why.setText(why)

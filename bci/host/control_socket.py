@@ -196,6 +196,42 @@ def send_control(entry: Entry, message: Message, timeout_s: float = 2.0) -> Mess
     return reply
 
 
+class ControlLine:
+    """A line to one process that stays open, for messages that follow each other. For one thread."""
+
+    def __init__(self, entry: Entry, timeout_s: float = 2.0):
+        self.entry, self._timeout_s = entry, timeout_s
+        self._sock: socket.socket | None = None
+
+    def ask(self, message: Message) -> Message:
+        """Send one message and return the reply, whether it says ok or not.
+
+        Raises
+        ------
+        ControlError
+            The process has gone, or does not answer in time.
+        """
+        try:
+            if self._sock is None:
+                self._sock = socket.create_connection(("127.0.0.1", self.entry.port), self._timeout_s)
+                self._sock.sendall(self.entry.token.encode() + b"\n")
+            self._sock.sendall(json.dumps(message).encode() + b"\n")
+        except OSError:
+            self.close()
+            raise ControlError(f"the {self.entry.role} of process {self.entry.pid} has gone") from None
+        reply = _read_reply(self.entry, self._sock, time.monotonic() + self._timeout_s)
+        if isinstance(reply, ControlError):
+            self.close()
+            raise reply
+        return reply
+
+    def close(self) -> None:
+        """Until the next message."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
 def _read_reply(entry: Entry, sock: socket.socket, until_s: float) -> Message | ControlError:
     received = b""
     try:

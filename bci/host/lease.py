@@ -20,13 +20,18 @@ class Lease:
         self._until_s = now_s + LEASE_S
 
     def beat(self, now_s: float) -> None:
-        """Still there. Without a lease, nothing."""
-        if self._until_s < math.inf:
+        """Still there. Without a lease, nothing; nor does a beat renew one that is over but not yet noticed."""
+        if now_s <= self._until_s < math.inf:
             self._until_s = now_s + LEASE_S
 
     def end(self) -> None:
         """Disarmed, or armed by somebody who promised nothing."""
         self._until_s = math.inf
+
+    def break_off(self) -> None:
+        """Somebody else controls from now on: lost at the next look, if there is one."""
+        if self._until_s < math.inf:
+            self._until_s = -math.inf
 
     def is_lost(self, now_s: float) -> bool:
         """Whether the beat has stayed away; said once."""

@@ -76,7 +76,8 @@ class Sweep(QtWidgets.QWidget):
         if self.ring is None or self.ring.n < 2 or not self.rows or self.end_s is not None:
             return
         newest = self._newest_column(self.ring)
-        if newest - self._drawn > self._n_columns or newest < self._drawn:
+        is_new = len(self._offset) != len(self.rows)  # the last redraw had no samples to find a middle from
+        if is_new or newest - self._drawn > self._n_columns or newest < self._drawn:
             self.redraw()
         elif newest > self._drawn:
             self._draw_to(newest)
