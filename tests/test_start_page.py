@@ -264,10 +264,11 @@ def test_a_session_runs_as_a_child_that_outlives_the_window_and_space_stops_mean
     assert job.option("--device") == "udp://127.0.0.1:5005"
     assert start.stop.isVisible()
     assert start.streams.watched_uid == ""
-    start.run.controls["arm"].click()
-    assert FakeJob.all[-1].arguments == ["control", "arm", "--pid", str(job.pid)]
-    FakeJob.all[-1].end(1, error="not armed: the signal is silent")
-    assert start.run.lines.shown == [("fail", "not armed: the signal is silent")]
+    assert "--window" in job.arguments
+    start.run.look.click()
+    assert FakeJob.all[-1].arguments == ["view", "--control", "--pid", str(job.pid)]
+    FakeJob.all[-1].end(1, error="no session runs here")
+    assert start.run.lines.shown == [("fail", "no session runs here")]
     qtbot.keyClick(start.run.device.lineEdit(), QtCore.Qt.Key_Space)
     assert (stops, start.run.device.currentText()) == ([1], "udp://127.0.0.1:5005")
     job.end(0, {"n_samples_lost": 0, "n_commands_sent": 3, "ended_because": "stopped by the user"})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar
 
+import psutil
 from pyqtgraph.Qt import QtCore
 
-from bci.gui.start.jobs import Job, Outcome
-from bci.gui.start.streams import Watched
+from bci.gui.start.jobs import Outcome
+from bci.gui.start.streams import Streams, Watched
 from bci.types import Channel, StreamSpec, marker_spec
 
 LABELS = ("Fz", "FC3", "FC4", "C3", "Cz", "C4", "CP3", "CP4")
@@ -105,5 +107,30 @@ class FakeCues(QtCore.QObject):
         self.is_closed = True
 
 
-assert issubclass(Job, QtCore.QObject)
-__all__ = ["FakeCues", "FakeJob", "FakeStreams", "eeg", "marker_spec", "undescribed"]
+@contextlib.contextmanager
+def real_start(folder, **options):
+    """The start window with real streams and children; none of them is left, nor the windows of its sessions."""
+    from bci.gui.start.window import Start
+    from bci.gui.theme import LIGHT
+
+    settings = QtCore.QSettings(str(folder / "window.ini"), QtCore.QSettings.IniFormat)
+    window = Start(folder / "lab", LIGHT, settings, Streams(), **options)
+    engines = []
+    window.run.started.connect(lambda: engines.append(str(window.run.job.pid)))
+    window.show()
+    try:
+        yield window
+    finally:
+        if window.run.job is not None:
+            window.run.job.close()
+        window.close()
+        window.deleteLater()
+        # a session's own window stays when it has ended, until a person closes it
+        ours = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[-1] in engines]
+        for process in ours:
+            process.kill()
+        psutil.wait_procs(ours, 20)
+    assert [p.cmdline() for p in psutil.Process().children() if "bci" in p.cmdline()] == []
+
+
+__all__ = ["FakeCues", "FakeJob", "FakeStreams", "eeg", "marker_spec", "real_start", "undescribed"]

@@ -11,29 +11,19 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pyqtgraph.Qt import QtCore
 
-from bci.gui.start.streams import Streams
 from bci.host.runtime import published
+from tests.helpers.start_page import real_start
 
 SHIPPED = Path(__file__).parents[2] / "replay_data" / "sub-simulated" / "ses-1"
 SOON_MS, LATER_MS = 60_000, 180_000  # on a machine that does other things
 
 
 @pytest.fixture
-def start(qtbot, tmp_path):
-    from bci.gui.start.window import Start
-    from bci.gui.theme import LIGHT
-
-    settings = QtCore.QSettings(str(tmp_path / "window.ini"), QtCore.QSettings.IniFormat)
-    window = Start(tmp_path / "lab", LIGHT, settings, Streams())
-    window.show()
-    yield window
-    if (session := window.run.job) is not None:
-        session.close()
-    window.close()
-    window.deleteLater()
-    assert [p.cmdline() for p in psutil.Process().children() if "bci" in p.cmdline()] == []
+def start(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROLANDIC_SETTINGS", str(tmp_path / "window.ini"))
+    with real_start(tmp_path) as window:
+        yield window
 
 
 def wait(qtbot, is_so, timeout_ms=SOON_MS):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 
-import psutil
 import pytest
 from pyqtgraph.Qt import QtCore
 
 from bci.gui.cues import CueScreen
 from bci.gui.start.calibrate import LABELS
-from bci.gui.start.streams import Streams
 from bci.host.runtime import published
 from calibration.paradigm import imagery
 from tests.helpers.live import Listener
+from tests.helpers.start_page import real_start
+from tests.helpers.window import DrivenWindow
 
 SOON_MS, LATER_MS = 60_000, 240_000  # on a machine that does other things
 N_PER_CLASS = 10
@@ -33,24 +33,15 @@ def listener():
 
 
 @pytest.fixture
-def start(qtbot, tmp_path):
-    from bci.gui.start.window import Start
-    from bci.gui.theme import DARK
-
-    settings = QtCore.QSettings(str(tmp_path / "window.ini"), QtCore.QSettings.IniFormat)
-    window = Start(tmp_path / "lab", DARK, settings, Streams(), make_cues=short_cues)
-    window.show()
-    yield window
-    if (session := window.run.job) is not None:
-        session.close()
-    window.close()
-    window.deleteLater()
-    assert [p.cmdline() for p in psutil.Process().children() if "bci" in p.cmdline()] == []
+def start(qtbot, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROLANDIC_SETTINGS", str(tmp_path / "window.ini"))
+    with real_start(tmp_path, make_cues=short_cues) as window:
+        yield window
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_from_nothing_to_a_replayed_session_by_the_window_alone(start, qtbot, listener):
+def test_from_nothing_to_a_replayed_session_by_the_window_alone(start, qtbot, listener, request):
     def wait(is_so, timeout_ms=SOON_MS):
         qtbot.waitUntil(lambda: bool(is_so()), timeout=timeout_ms)
 
@@ -74,22 +65,26 @@ def test_from_nothing_to_a_replayed_session_by_the_window_alone(start, qtbot, li
     assert page.bar.score.n == 2 * N_PER_CLASS
     assert page.bar.score.accuracy > 0.5
 
-    # run, armed by hand
+    # run: the session has a window of its own; the one that is driven here takes over from it, and arms
     page.go_on.click()
     start.run.device.setEditText(listener.url)
     start.run.begin.click()
     session = start.run.folder
     wait(lambda: start.run.job is None or published("engine"))
     assert start.run.job is not None, start.run.result.text.text()
+    driven = DrivenWindow(start.run.job.pid)
+    request.addfinalizer(driven.close)
+    driven.wait_until(lambda s: s["is_controller"] or "looking" not in s["refusal"], "an answer of the engine")
+    driven.say("click Take over")
+    driven.wait_until(lambda s: s["is_controller"] and s["can_arm"], "control of the session")
     armed_s = time.monotonic()
-    while start.run.lines.shown != [("ok", "arm: done")]:  # not before predictions can be trusted
-        assert time.monotonic() - armed_s < SOON_MS / 1000, start.run.lines.shown
-        start.run.controls["arm"].click()
-        wait(lambda: start.run.control_job is None)
+    while not listener.commands():  # it refuses until predictions can be trusted
+        assert time.monotonic() - armed_s < LATER_MS / 1000, driven.state()
+        if driven.state()["gate"] not in ("armed", "dwell", "refractory"):
+            driven.say("click Arm")
         qtbot.wait(500)
 
-    # a command, and the emergency stop by the space bar
-    wait(lambda: listener.commands(), LATER_MS)
+    # the emergency stop by the space bar of the start page
     at_s = time.monotonic()
     qtbot.keyClick(start.run.device.lineEdit(), QtCore.Qt.Key_Space)
     wait(lambda: listener.neutrals(at_s))

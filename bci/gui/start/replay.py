@@ -22,7 +22,6 @@ class Replay(Page):
         super().__init__("Replay", "Every session can be computed again from its recording, to the same decisions.")
         self.picked, self._make_job = picked, make_job
         self.job: Job | None = None
-        self.view_job: Job | None = None
         self.session: Path | None = None
         self._others: list[Path] = []
         card = Card("Sessions")
@@ -131,12 +130,8 @@ class Replay(Page):
         arguments += ["--stream", stream] if stream else []
         arguments += ["--session", Path(self._scratch.path()) / "session"]
         self._work(arguments, "Playing the recording; its window opens in a moment …", self._shown)
-        self.view_job = self._make_job(["view"], self)
-        self.view_job.start()
 
     def _shown(self, outcome: Outcome) -> None:
-        if self.view_job is not None and outcome.is_cancelled:
-            self.view_job.cancel()
         if outcome.error and not outcome.is_cancelled:
             self.result.show_failure("Looking at it", outcome)
 
@@ -147,7 +142,7 @@ class Replay(Page):
     @property
     def jobs(self) -> list[Job]:
         """What runs."""
-        return [job for job in (self.job, self.view_job) if job is not None]
+        return [self.job] if self.job is not None else []
 
 
 def session_entry(session: shelf.SessionEntry) -> Entry:

@@ -22,12 +22,7 @@ DEVICES = {
     "udp://127.0.0.1:5005": "JSON lines by UDP",
     "osc://127.0.0.1:9000/bci": "Open Sound Control",
 }
-CONTROLS = (
-    ("arm", "Ar&m", "From now on the decoder's commands go to the device"),
-    ("disarm", "&Disarm", "Nothing is sent any more"),
-    ("reset", "Re&set after a stop", "Releases the emergency stop; it is disarmed then"),
-)
-WINDOW = ("--share",)
+WINDOW = ("--window",)
 
 
 class Run(Page):
@@ -37,11 +32,10 @@ class Run(Page):
     ended = QtCore.pyqtSignal()
 
     def __init__(self, picked: Picked, theme: Theme, make_job: MakeJob):
-        super().__init__("Run", "A live session. It begins disarmed: nothing moves until you arm it.")
+        super().__init__("Run", "A live session. It begins disarmed: nothing moves until you arm it in its window.")
         self.picked, self._make_job = picked, make_job
         self.job: Job | None = None
         self.check_job: Job | None = None
-        self.control_job: Job | None = None
         self.view_job: Job | None = None
         self.folder: Path | None = None
         self._began_s = 0.0
@@ -91,18 +85,16 @@ class Run(Page):
         self.begin.clicked.connect(self.start)
         self.end = button("&End the session", "In order: devices neutral, the recording finished, the report made")
         self.end.clicked.connect(self._ask_to_end)
+        self.look = button("Its &window again", "Where it was closed; it controls the session, disarmed at first")
+        self.look.clicked.connect(self.open_window)
         self.working = Working()
         self.working.cancelled.connect(self._cancel_check)
         self.running = label("", "result")
-        self.controls = {action: button(text, tip) for action, text, tip in CONTROLS}
-        for action, each in self.controls.items():
-            each.clicked.connect(lambda _, action=action: self.control(action))
         self.result, self.lines = Result(theme), Lines(theme)
         self.report = button("Open the repor&t", "In the browser")
         self.report.clicked.connect(self._open_report)
         card.box.addWidget(self.where)
-        card.box.addLayout(row(self.begin, self.check, self.end, None))
-        card.box.addLayout(row(*self.controls.values(), None))
+        card.box.addLayout(row(self.begin, self.check, self.end, self.look, None))
         for widget in (self.running, self.working, self.result, self.lines):
             card.box.addWidget(widget)
         card.box.addLayout(row(self.report, None))
@@ -128,7 +120,7 @@ class Run(Page):
         is_busy = self.job is not None or self.check_job is not None
         self.begin.setVisible(self.job is None)
         self.check.setVisible(self.job is None)
-        for each in (self.end, self.running, *self.controls.values()):
+        for each in (self.end, self.look, self.running):
             each.setVisible(self.job is not None)
         self.begin.setEnabled(not missing and not is_busy)
         self.check.setEnabled(not missing and not is_busy)
@@ -188,29 +180,23 @@ class Run(Page):
         self.job = self._make_job(arguments, self, is_tied=False)
         self.job.ended.connect(self._session_ended)
         self._began_s = time.monotonic()
-        self.where.setText(f"Recorded into {self.folder}.")
+        self.where.setText(f"Recorded into {self.folder}. Arm, command and stop in its own window.")
         self.running.setText("Starting …")
         self.refresh()
         self.job.start()
         self.started.emit()
-        self.view_job = self._make_job(["view"], self)
+
+    def open_window(self) -> None:
+        """Another window on the running session, where its own was closed."""
+        if self.job is None or self.view_job is not None:
+            return
+        self.view_job = self._make_job(["view", "--control", "--pid", self.job.pid], self)
         self.view_job.ended.connect(self._view_ended)
         self.view_job.start()
 
-    def control(self, action: str) -> None:
-        """Ask something of the running session, as `bci control` does."""
-        if self.job is None or self.control_job is not None:
-            return
-        self.control_job = self._make_job(["control", action, "--pid", self.job.pid], self)
-        self.control_job.ended.connect(lambda outcome: self._controlled(action, outcome))
-        self.control_job.start()
-
-    def _controlled(self, action: str, outcome: Outcome) -> None:
-        self.control_job = None
-        self.lines.show_lines([("ok", f"{action}: done") if outcome.is_good else ("fail", outcome.error)])
-
-    def _view_ended(self, _: Outcome) -> None:
+    def _view_ended(self, outcome: Outcome) -> None:
         self.view_job = None
+        self.lines.show_lines([("fail", outcome.error)] if outcome.error else [])
 
     def _ask_to_end(self) -> None:
         text = "End the session? The devices go neutral, and the recording is finished."
@@ -248,7 +234,7 @@ class Run(Page):
     @property
     def jobs(self) -> list[Job]:
         """All but the session, which may go on without this window."""
-        return [job for job in (self.check_job, self.control_job, self.view_job) if job is not None]
+        return [job for job in (self.check_job, self.view_job) if job is not None]
 
 
 def model_entry(model: shelf.ModelEntry, picked: Picked) -> Entry:

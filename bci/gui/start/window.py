@@ -213,8 +213,6 @@ class Start(QtWidgets.QMainWindow):
             self._space = None
         self.stop.hide()
         self.stopped.hide()
-        if self.run.view_job is not None and self.isHidden():
-            self.run.view_job.cancel()
         if self.picked.stream is not None:
             self.streams.watch(self.picked.stream.uid)
         self.connect_page.read_subjects()
