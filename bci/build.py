@@ -45,12 +45,17 @@ def load(path: str | Path) -> Model:
     Raises
     ------
     ModelError
-        It is absent, damaged, or foreign.
+        It is absent, damaged, or foreign, or holds weights that decide nothing yet.
     """
     try:
-        return load_model(Path(path))
+        model = load_model(Path(path))
     except (CheckpointError, DecoderError) as error:
         raise ModelError(str(error)) from None
+    if "pretrained" in model.info:
+        raise ModelError(
+            f"{path} holds pretrained weights and decides nothing; make a model by bci train --init {path}"
+        )
+    return model
 
 
 def fit_to_stream(model: Model, spec: StreamSpec, config: SessionConfig | None = None) -> Pipeline:

@@ -19,6 +19,7 @@ from decoders.engine import softmax, use_one_thread
 from decoders.mirror import mirror_order
 from decoders.spec import Arrays, DecoderSpec, Family, FitError, Fitted
 from decoders.training.plan import Journal, Plan, Unit
+from decoders.training.streams import learns_from_streams
 from decoders.windowed import Windowed
 
 N_FOLDS = 5  # of people, or of one run's trials
@@ -126,6 +127,8 @@ def fit_to(
 ) -> Fitted:
     """A decoder of the trials ``rest``; where it recentres, from each trial's own matrix, and with the start in params.
 
+    A network of endless memory learns from their streams, if ``trials`` has them.
+
     ``name`` is that of its journal; the rest is as in `calibrate`.
     """
     family, start, align = load_class(spec.name), None, None
@@ -183,6 +186,9 @@ def _fit(
             raise FitError(f"decoder {spec.name!r} is no network: it has no epochs, rate, augmentation or layers")
         return family.fit(spec, trials.x, trials.y, seed=seed, **more)
 
+    def streams(of: Trials) -> dict[str, Any]:
+        return {"streams": of.streams(of)} if of.streams is not None and learns_from_streams(spec) else {}
+
     def journal(of: str) -> Journal | None:
         return journals(of) if journals is not None else None
 
@@ -192,9 +198,10 @@ def _fit(
         held_out = _last_group(trials, plan.stop_on)
         taught, seen = trials.of(~held_out), (trials.x[held_out], trials.y[held_out])
         n_stop = family.n_best_epochs(
-            spec, taught.x, taught.y, seen, seed=seed, plan=plan, journal=journal(f"{name}-stop")
+            spec, taught.x, taught.y, seen, seed=seed, plan=plan, journal=journal(f"{name}-stop"), **streams(taught)
         )
         plan = msgspec.structs.replace(plan, n_stop=n_stop)
+    more |= streams(trials)
     return family.fit(spec, trials.x, trials.y, seed=seed, plan=plan, journal=journal(name), **more)
 
 

@@ -29,7 +29,7 @@ def segment_starts(cues: ArrayLike, others: ArrayLike) -> NDArray[np.int64]:
 def resequence(samples: NDArray, starts: ArrayLike, order: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The parts in another order, each moved so that the signal is continuous at the joints; filter afterwards.
 
-    What comes before the first part stays in front.
+    What comes before the first part stays in front. Parts that the order does not name are left out.
 
     Parameters
     ----------
@@ -38,25 +38,26 @@ def resequence(samples: NDArray, starts: ArrayLike, order: ArrayLike) -> tuple[N
     starts : array-like of int
         First sample of each part, rising; a part ends where the next one begins, the last with the recording.
     order : array-like of int
-        A permutation: which part comes at each place.
+        Which part comes at each place, none twice.
 
     Returns
     -------
     samples : ndarray, shape (n_samples, n_channels)
     moved : ndarray of int, shape (n_samples,)
-        Where each old sample is now.
+        Where each old sample is now; -1 where it was left out.
     """
     edges, places = [*np.asarray(starts, int).tolist(), len(samples)], np.asarray(order, int).tolist()
-    if sorted(places) != list(range(len(edges) - 1)):
-        raise ValueError(f"order {places} is no permutation of {len(edges) - 1} parts")
+    if len({*places}) < len(places) or not {*places} <= {*range(len(edges) - 1)}:
+        raise ValueError(f"order {places} names a part twice or one that is not among {len(edges) - 1}")
     pieces = [np.arange(edges[0])] + [np.arange(edges[k], edges[k + 1]) for k in places]
     source = np.concatenate(pieces)
     after = np.asarray(samples, np.float64)[source]
     at = edges[0]
     for piece in pieces[1:]:
         if at and len(piece):
-            after[at : at + len(piece)] += after[at - 1] - after[at]
+            step = after[at - 1] - after[at]
+            after[at : at + len(piece)] += np.where(np.isfinite(step), step, 0.0)  # a NaN spoils its sample only
         at += len(piece)
-    moved = np.empty(len(source), np.int64)
+    moved = np.full(len(samples), -1, np.int64)
     moved[source] = np.arange(len(source))
     return after, moved

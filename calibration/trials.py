@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from decoders.spec import FitError
 from decoders.training.plan import Unit
+from decoders.training.streams import Stream
 
 MIN_TRIALS = 4
 _CONSTANT = 1e-6  # of the median channel's deviation
@@ -77,6 +78,9 @@ class Trials:
         Who each run is of, and of which session, by its number; () where all are of one.
     index : ndarray of int, shape (n_trials,)
         Number of each trial's cue among the cues of its run; empty where it is not known.
+    streams : callable or None
+        From some of these trials to streams of them and no others, by their places in what it was given; for decoders
+        that learn from streams.
     """
 
     x: NDArray[np.float32]
@@ -87,6 +91,7 @@ class Trials:
     people: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     index: NDArray[np.integer] = field(default_factory=lambda: np.zeros(0, int))
+    streams: Callable[[Trials], Sequence[Stream]] | None = None
 
     def groups(self, unit: Unit) -> NDArray[np.integer]:
         """Number of the run, session or person that each trial is of, in order of their first runs."""
@@ -101,7 +106,8 @@ class Trials:
     def of(self, which: NDArray[np.bool_]) -> Trials:
         """Those trials alone."""
         index = self.index[which] if len(self.index) else self.index
-        return Trials(self.x[which], self.y[which], self.run[which], self.classes, 0, self.people, self.sessions, index)
+        x, y, run = self.x[which], self.y[which], self.run[which]
+        return Trials(x, y, run, self.classes, 0, self.people, self.sessions, index, self.streams)
 
 
 def decision_hop(sample_index: NDArray[np.integer], cue: Cue, decide_at_s: float, sfreq_hz: float) -> int | None:

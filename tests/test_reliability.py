@@ -81,7 +81,7 @@ def test_the_new_order_keeps_every_sample_and_has_no_jumps():
         assert np.allclose(part, part[0])  # moved as a whole
     assert np.abs(np.diff(after, axis=0)).max() < 10
     assert np.array_equal(resequence(samples, starts, [0, 1, 2])[1], np.arange(1000))
-    with pytest.raises(ValueError, match="no permutation of 3 parts"):
+    with pytest.raises(ValueError, match="names a part twice or one that is not among 3"):
         resequence(samples, starts, [0, 1, 1])
 
 

@@ -2,6 +2,8 @@ import errno
 import io
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -285,6 +287,26 @@ def test_pyxdf_synchronises_our_offsets_as_labrecorders(tmp_path):
     writer.finish(0.0)
     (stream,), _ = pyxdf.load_xdf(io.BytesIO(file.getvalue()), dejitter_timestamps=False)
     assert np.abs(stream["time_stamps"] - local).max() < 1e-4
+
+
+def test_threads_take_turns_in_pyxdf_which_shares_one_buffer_between_them(tmp_path, monkeypatch):
+    path = tmp_path / "one.xdf"
+    path.write_bytes(file_of((np.zeros((4, 1), np.float32), np.arange(4.0)), fmt="float32", n_channels=1))
+    inside, both_inside, load_one = [], threading.Event(), pyxdf.load_xdf
+
+    def load_while_another_waits(*args, **options):
+        inside.append(1)
+        if len(inside) == 2:
+            both_inside.set()
+        both_inside.wait(0.2)  # time for the other to come in, if it can
+        loaded = load_one(*args, **options)
+        inside.pop()
+        return loaded
+
+    monkeypatch.setattr(pyxdf, "load_xdf", load_while_another_waits)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(xdf.read_xdf, [path, path]))
+    assert not both_inside.is_set()
 
 
 def test_a_cut_file_names_the_way_out(tmp_path):

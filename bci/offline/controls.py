@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from bci.errors import ConfigError
 from bci.offline.protocols import Each, Protocol, cross_validate, splits
+from bci.offline.resequenced import spliced
 from bci.offline.score import Rows, score
 from bci.offline.stream import primary_stream
 from bci.offline.train import Design, TrainSettings, check_labels, preprocess
 from bci.signal.montage import same_label
 from bci.types import RecordedStream, Recording
 from calibration import stats
-from calibration.resequence import resequence, segment_starts
+from calibration.resequence import segment_starts
 from calibration.trials import Trials
 
 Control: TypeAlias = Literal["gaze", "frontal", "history", "shuffle"]
@@ -81,9 +82,7 @@ def _reordered(
     is_cue = np.array([label in settings.labels for _, label, _ in marked])
     starts = segment_starts(sample[is_cue], sample[~is_cue])
     order = rng.permutation(len(starts))
-    samples, moved = resequence(np.asarray(stream.samples), starts, order)
-    spec = msgspec.structs.replace(stream.spec, format="double64")
-    signal = RecordedStream(spec, samples, stream.stamps_s)
+    signal, moved = spliced(stream, starts, order, stream.stamps_s)
     after = sorted((float(stream.stamps_s[moved[at]]), label) for at, (_, label, _) in zip(sample, marked, strict=True))
     markers = RecordedStream(marked[0][2], [label for _, label in after], np.array([t for t, _ in after]))
     return Recording(recording.path, (signal, markers), recording.sha256), order

@@ -72,7 +72,7 @@ def cross_validate(
     where = f"{settings.decoder}, {protocol}"
     try:
         plan = training_plan(settings, design.spec)
-        trials = design.cut(runs)
+        trials = design.trials(recordings, runs)
         tested = [_Tested(design, preprocessed(r for r, _ in order), [n for _, n in order]) for order in orders]
         tested = tested or [_Tested(design, runs, [np.arange(len(run.cues)) for run in runs])]
         for name, train, test in each(splits(trials, protocol, [run.run for run in runs])):

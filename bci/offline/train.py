@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from bci.control.gate import GateSettings
 from bci.errors import ConfigError, ModelError
 from bci.offline.card import card
 from bci.offline.gate_choice import choose_gate
+from bci.offline.resequenced import TrainingStreams
 from bci.offline.stream import play, primary_stream, subject_and_run, with_unit
 from bci.offline.work import WorkFolder
 from bci.session import Session
@@ -34,6 +35,7 @@ from decoders.checkpoint import load_model, save_model
 from decoders.onnx_step import Exported, export_fitted
 from decoders.spec import DecoderError, DecoderSpec, FitError, Fitted, Request
 from decoders.training.plan import Plan
+from decoders.training.streams import learns_from_streams
 
 _UNTRUSTED = Flag.PRIMING | Flag.FILLED | Flag.NONFINITE
 
@@ -132,7 +134,7 @@ def train(
     runs = [preprocess(recording, design.preprocessing, settings, spec) for recording in recordings]
     try:
         plan = training_plan(settings, spec)
-        trials = design.cut(runs)
+        trials = design.trials(recordings, runs)
         journals = work.open(_fingerprint(recordings, settings, plan, spec)).journal if work is not None else None
         calibrated = calibrate(spec, trials, seed=settings.seed, plan=plan, each=each, journals=journals)
         gate = _gate(spec, calibrated.fitted, trials, runs, settings, plan)
@@ -222,6 +224,19 @@ class Design:
                 "riemann_fb, csp and the networks do"
             )
         return cls(settings, preprocessing, spec)
+
+    def trials(self, recordings: Sequence[Recording], runs: Sequence[HopRun]) -> Trials:
+        """Trials to learn from: those of `cut` with, where the decoder learns from streams, what makes them."""
+        trials = self.cut(runs)
+        if not learns_from_streams(self.spec):
+            return trials
+        settings = msgspec.structs.replace(self.settings, trigger="")
+        streams = TrainingStreams(
+            trials, recordings, runs, lambda one: preprocess(one, self.preprocessing, settings, self.spec),
+            n_context=self.spec.n_priming_hops, decide_at_s=settings.decide_at_s, stream=settings.stream,
+            seed=settings.seed,
+        )  # fmt: skip
+        return replace(trials, streams=streams)
 
     def cut(self, runs: Sequence[HopRun], decide_at_s: float | None = None) -> Trials:
         """Trials of these runs; FitError where there is none."""

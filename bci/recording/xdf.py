@@ -17,6 +17,7 @@ import mmap
 import os
 import re
 import struct
+import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from bci.types import DTYPES, RecordedStream, Recording, StreamSpec
 FLUSH_S = 0.5
 FSYNC_S = 5.0
 BOUNDARY_S = 10.0
+_ONE_READER = threading.Lock()  # pyxdf reads lengths into one buffer of its module: two threads lose samples, silently
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
@@ -342,7 +344,7 @@ def read_xdf_file(path: str | Path) -> XdfFile:
         raise RecordingError(
             f"{path} is cut or damaged at byte {start}; make a readable copy: bci repair {path} --out FIXED.xdf"
         )
-    with np.errstate(all="ignore"):  # pyxdf divides by the duration, which may be 0
+    with _ONE_READER, np.errstate(all="ignore"):  # pyxdf divides by the duration, which may be 0
         loaded, _ = pyxdf.load_xdf(path, dejitter_timestamps=False, synchronize_clocks=False, verbose=False)
     streams, offsets, headers = [], [], []
     for stream in loaded:

@@ -85,7 +85,7 @@ def design_regression(
     if not request.outputs:
         raise SpecError(
             f"decoder {name!r} gives numbers, not classes; take a classifier such as riemann (outputs are trained from "
-            "Python: scripts/results_neurons.py does)"
+            "Python: scripts/results/neurons.py does)"
         )
     return DecoderSpec(
         name=name,

@@ -7,7 +7,7 @@ the same for all and stands here.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +24,7 @@ from decoders.networks.layers.causal import CausalDepthwise
 from decoders.spec import Arrays, DecoderSpec, Fitted, Params, Request, SpecError, State
 from decoders.training.loop import best_epoch, train_network
 from decoders.training.plan import Epoch, Journal, Plan
+from decoders.training.streams import Stream
 
 RIDGE = 1.0
 FRAME_RATE_HZ = 32.0  # of frames inside networks: what desynchronisation needs, and no more
@@ -125,6 +126,16 @@ def aligned(x: NDArray[np.float32], align: NDArray[np.float64]) -> NDArray[np.fl
     """Each trial of x (n, bands·channels, time) by its own ``align`` (n, bands, channels, channels)."""
     bands = x.reshape(len(x), align.shape[1], -1, x.shape[2])
     return (align.astype(np.float32) @ bands).reshape(x.shape)
+
+
+def _aligned_stream(stream: Stream, align: NDArray[np.float64], hop: int) -> Stream:
+    """Each hop by the matrix of the trial whose part it is from."""
+    hops = stream.signal.reshape(len(stream.signal), -1, hop).transpose(1, 0, 2)
+    signal = np.empty_like(hops)
+    for trial in np.unique(stream.trial):
+        at = stream.trial == trial
+        signal[at] = aligned(hops[at], np.broadcast_to(align[trial], (int(at.sum()), *align.shape[1:])))
+    return replace(stream, signal=np.ascontiguousarray(signal.transpose(1, 0, 2)).reshape(stream.signal.shape))
 
 
 def _identity(spec: DecoderSpec) -> NDArray[np.float32]:
@@ -232,9 +243,14 @@ class NetworkFamily:
         plan: Plan | None = None,
         journal: Journal | None = None,
         align: NDArray[np.float64] | None = None,
+        streams: Sequence[Stream] = (),
     ) -> Fitted:
-        """Align (to the trials' mean covariance, or each trial by its own ``align``), then train the network."""
-        network, params, _ = self._train(spec, x, y, seed, plan or Plan(), None, journal, align)
+        """Align (to the trials' mean covariance, or each trial by its own ``align``), then train the network.
+
+        Where there are ``streams`` of these trials, it learns from them instead; `decoders.training.streams` says which
+        networks should.
+        """
+        network, params, _ = self._train(spec, x, y, seed, plan or Plan(), None, journal, align, streams)
         weights = {name: value.detach().cpu().numpy().copy() for name, value in network.state_dict().items()}
         return Fitted(weights, params)
 
@@ -248,16 +264,18 @@ class NetworkFamily:
         seed: int,
         plan: Plan,
         journal: Journal | None = None,
+        streams: Sequence[Stream] = (),
     ) -> int:
         """After how many epochs the loss on ``held_out`` (x, y) is lowest."""
-        return best_epoch(self._train(spec, x, y, seed, plan, held_out, journal, None)[2])
+        return best_epoch(self._train(spec, x, y, seed, plan, held_out, journal, None, streams)[2])
 
     def _train(
         self, spec: DecoderSpec, x: NDArray[np.float32], y: NDArray[Any], seed: int, plan: Plan, held_out: Any,
-        journal: Journal | None, align: NDArray[np.float64] | None,
+        journal: Journal | None, align: NDArray[np.float64] | None, streams: Sequence[Stream],
     ) -> tuple[Network, Arrays, tuple[Epoch, ...]]:  # fmt: skip
         if align is not None:
             x, matrix = aligned(x, align), _identity(spec)
+            streams = [_aligned_stream(stream, align, spec.hop) for stream in streams]
         elif spec.options.get("mirror"):
             matrix = alignment(np.concatenate((x, x[:, mirror_order(spec.channels)])), spec.n_bands)
         else:
@@ -276,7 +294,9 @@ class NetworkFamily:
             _begin_with(network, plan.init)
             network.to(plan.device)
             on_device = {"align": torch.from_numpy(params["align"]).to(plan.device)}
-            epochs = train_network(network, x, y, on_device, plan=plan, held_out=held_out, journal=journal)
+            epochs = train_network(
+                network, x, y, on_device, streams=streams, plan=plan, held_out=held_out, journal=journal
+            )
         return network, params, epochs
 
     def restore(self, spec: DecoderSpec, weights: Arrays) -> Network:

@@ -1,8 +1,8 @@
 """`rnn`, `lstm`, `gru`: a recurrent cell on frames of spatially filtered signal.
 
 A classifier's frames hold the logarithm of power, for it is oscillations that it tells apart; a regression's hold the
-mean of the signal (rates of neurons, slow potentials). Memory has no end: train on long streams. The mean of token
-logits over most of the window decides, worth .01 to .06 on imagery over the newest logit alone.
+mean of the signal (rates of neurons, slow potentials). Memory has no end: classifiers learn from streams. The mean of
+token logits over most of the window decides, worth .01 to .06 on imagery over the newest logit alone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Augmentation of trials while a network trains: pure functions of a batch and a generator, chosen by name.
 
-Each takes ``x`` (batch, channels, time), ``y`` (batch,) class indices or (batch, classes) weights, the decoder's spec
-and a generator on the device of ``x``, and returns both changed; neither is changed in place.
+Each takes ``x`` (batch, channels, time), ``y`` (batch,) class indices or (batch, …, classes) weights, the decoder's
+spec and a generator on the device of ``x``, and returns both changed; neither is changed in place.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def mirror(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generator) 
     flipped = _draw(x, generator) < 0.5
     electrode = torch.from_numpy(mirror_order(spec.channels)).to(x.device)
     other = torch.from_numpy(mirror_classes(spec.classes)).to(y.device)
-    swapped = other[y] if y.dim() == 1 else y[:, other]
+    swapped = other[y] if y.dim() == 1 else y[..., other]
     keep = flipped[:, None, None]
-    return torch.where(keep, x[:, electrode], x), torch.where(flipped if y.dim() == 1 else flipped[:, None], swapped, y)
+    return torch.where(keep, x[:, electrode], x), torch.where(_for_each(flipped, y), swapped, y)
 
 
 def shift(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -78,10 +78,10 @@ def surrogate(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generato
 def mixup(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Weighted means of two trials and of their labels (Zhang et al. 2018, ICLR; the weight is uniform)."""
     partner = torch.randperm(len(x), generator=generator, device=generator.device)
-    weight = _draw(x, generator, 1, 1)
+    weight = _draw(x, generator)
     soft = functional.one_hot(y, len(spec.classes)).to(x.dtype) if y.dim() == 1 else y
-    mixed = weight[:, 0] * soft + (1 - weight[:, 0]) * soft[partner]
-    return weight * x + (1 - weight) * x[partner], mixed
+    of_x, of_y = _for_each(weight, x), _for_each(weight, soft)
+    return of_x * x + (1 - of_x) * x[partner], of_y * soft + (1 - of_y) * soft[partner]
 
 
 def bandstop(x: Tensor, y: Tensor, spec: DecoderSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -121,6 +121,11 @@ def chain(names: Sequence[str], spec: DecoderSpec) -> Augmentation:
         return x, y
 
     return augment
+
+
+def _for_each(value: Tensor, of: Tensor) -> Tensor:
+    """A number for each of the batch, in as many dimensions as ``of`` has."""
+    return value.reshape(-1, *[1] * (of.dim() - 1))
 
 
 def _draw(x: Tensor, generator: torch.Generator, *shape: int) -> Tensor:

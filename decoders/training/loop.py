@@ -1,8 +1,8 @@
-"""Training of any streaming network on trials: one decision at the end of each trial."""
+"""Training of any streaming network: on trials, one decision at the end of each, or on streams with many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from decoders.spec import Decoder, FitError
 from decoders.training.augment import chain
+from decoders.training.pieces import Pieces
 from decoders.training.plan import Epoch, Journal, Plan, Snapshot
 from decoders.training.regression import squared_error
+from decoders.training.streams import Stream
 
 MIN_STEPS = 300  # of the optimiser, where the trials are few
 MIN_EPOCHS = 15  # where they are many
@@ -22,6 +24,7 @@ LARGE_BATCH = 64  # from this many trials on: as good, and fewer steps
 MANY_TRIALS = 1000
 WEIGHT_DECAY = 1e-2
 LABEL_SMOOTHING = 0.1
+MAX_GRADIENT = 1.0
 PATIENCE = 10  # epochs without a lower loss on what is held out
 
 
@@ -31,6 +34,7 @@ def train_network(
     y: NDArray[Any] | Tensor,
     params: Mapping[str, Tensor],
     *,
+    streams: Sequence[Stream] = (),
     plan: Plan | None = None,
     held_out: tuple[NDArray[np.float32], NDArray[Any]] | None = None,
     journal: Journal | None = None,
@@ -51,6 +55,8 @@ def train_network(
         Class indices; for a regression the targets at the end of each trial (n_trials, n_outputs), or of its last hops
         (n_trials, n_hops, n_outputs).
     params : dict of str to Tensor
+    streams : sequence of Stream
+        Learn from pieces of these instead, with ``y`` of their trials.
     plan : Plan or None
         The default one where None.
     held_out : (x, y) or None
@@ -73,7 +79,8 @@ def train_network(
     # a network that answers for the mirrored head too learns from it
     names = ("mirror", *plan.augment) if decoder.spec.options.get("mirror") else plan.augment
     augment, generator = chain(names, decoder.spec), _generator(device)
-    n_batches = max(1, len(label) // (LARGE_BATCH if len(label) >= MANY_TRIALS else BATCH))
+    taught = Pieces(streams, label, decoder.spec) if streams else _Crops(signal, label)
+    n_batches = max(1, taught.n_trials // (LARGE_BATCH if taught.n_trials >= MANY_TRIALS else BATCH))
     n_epochs = plan.n_epochs or max(MIN_EPOCHS, -(-MIN_STEPS // n_batches))
     frozen = _freeze(network, plan.n_frozen)
     optimiser = torch.optim.AdamW(
@@ -87,19 +94,22 @@ def train_network(
         network.train()
         for layer in frozen:
             layer.train(False)
-        total = rate = 0.0
-        for batch in torch.randperm(len(label), generator=generator, device=device).tensor_split(n_batches):
-            inputs, wanted = augment(signal[batch], label[batch], decoder.spec, generator)
+        total, rate, n_seen = 0.0, 0.0, 0
+        for batch in taught.batches(n_batches, generator):
+            inputs, wanted = augment(*taught.draw(batch, generator), decoder.spec, generator)
             logits, _ = decoder.forward(inputs, decoder.initial_state(len(batch)), params)
             loss = loss_of(logits, wanted)
             optimiser.zero_grad()
             loss.backward()
+            if streams:  # through hundreds of hops some gradients explode (Pascanu et al. 2013, ICML)
+                nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT)
             optimiser.step()
             rate = float(schedule.get_last_lr()[0])
             schedule.step()
             total += loss.item() * len(batch)
+            n_seen += len(batch)
         network.train(False)
-        mean = total / len(label)
+        mean = total / n_seen
         if not np.isfinite(mean):
             raise FitError(f"decoder {decoder.spec.name!r}: the loss is not finite; use a lower --learning-rate")
         on_held_out = _loss_on(decoder, held_out, params, loss_of, device) if held_out is not None else None
@@ -135,7 +145,28 @@ def _objective(decoder: Decoder, label: Tensor) -> Callable[[Tensor, Tensor], Te
         return lambda outputs, wanted: squared_error(outputs, wanted, scale)
     counts = torch.bincount(label).clamp(min=1)
     entropy = nn.CrossEntropyLoss(weight=len(label) / (len(counts) * counts), label_smoothing=LABEL_SMOOTHING)
-    return lambda logits, wanted: entropy(logits[:, -1], wanted)
+
+    def loss_of(logits: Tensor, wanted: Tensor) -> Tensor:
+        if wanted.dim() < 3:
+            return entropy(logits[:, -1], wanted)
+        is_decided = wanted.sum(dim=2) > 0
+        return entropy(logits[is_decided], wanted[is_decided])
+
+    return loss_of
+
+
+class _Crops:
+    """Trials as they are; as `Pieces`."""
+
+    def __init__(self, signal: Tensor, label: Tensor):
+        self._signal, self._label, self.n_trials = signal, label, len(label)
+
+    def batches(self, n: int, generator: torch.Generator) -> list[Tensor]:
+        order = torch.randperm(self.n_trials, generator=generator, device=generator.device)
+        return list(order.tensor_split(n))
+
+    def draw(self, batch: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self._signal[batch], self._label[batch]
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """Networks on the imagery of other people, for a machine with a GPU: one file of packed trials in, answers out.
 
-python scripts/imagery_networks.py PACKED/sixteen.npz --frontal PACKED/frontal.npz --out OUT --device cuda --budget 540
+python scripts/results/imagery_networks.py PACKED/sixteen.npz --frontal PACKED/frontal.npz --out OUT --device cuda
 
 A family is chosen on one split of the training people of the first fold; the three best then learn five folds with
 three seeds each. Every answer is written as soon as it is there (OUT/answers.json; a second call goes on from it), the

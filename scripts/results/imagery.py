@@ -1,10 +1,10 @@
 """Left against right fist imagery, across and within 86 people: every row of that part of docs/results.md.
 
-python scripts/results_imagery.py DATA/motor_imagery_21ch --work WORK [--rows across16/riemann_fb ...] [--list]
+python scripts/results/imagery.py DATA/motor_imagery_21ch --work WORK [--rows across16/riemann_fb ...] [--list]
 
-Each row is a small file in WORK/rows, and is computed where it is not there yet. Networks are trained on another
-machine (scripts/imagery_networks.py): ``--export`` writes WORK/packed for it; what it gives back belongs into
-WORK/networks.
+Each row is a small file in WORK/rows, and is computed where it is not there yet. Most networks are trained on another
+machine (imagery_networks.py): ``--export`` writes WORK/packed for it; what it gives back belongs into WORK/networks.
+Without that, `python scripts/results` leaves their part of the page as it is and writes the part of this machine alone.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from typing import Any
 import imagery_controls as controls
 import imagery_data as data
 import numpy as np
+from imagery_cpu import tables
 from imagery_tables import pick_of, write_page
 from numpy.typing import NDArray
+from page import ROOT, Section, add, has
 
 from calibration.align import Recentring, align_trials
 from decoders import load_class
@@ -33,7 +35,6 @@ from decoders.classical.riemann_fb import mean_alignment
 from decoders.networks.network import aligned
 from decoders.spec import DecoderSpec, Request
 
-ROOT = Path(__file__).parents[1]
 DECODERS: dict[str, tuple[tuple[tuple[float, float], ...], dict[str, float]]] = {  # bands, options
     "riemann": ((data.WIDE_HZ,), {}),
     "riemann_fb": (data.BANDS_HZ, {"mirror": 1.0}),
@@ -41,6 +42,7 @@ DECODERS: dict[str, tuple[tuple[tuple[float, float], ...], dict[str, float]]] = 
 }
 MONTAGES = {"16": data.SIXTEEN, "21": data.LABELS, "frontal": data.FRONTAL}
 N_SHUFFLES = 5
+HERE = {"gnn": 5, "convlstm": 1, "cnn3d": 1}  # networks that this machine trains, and on how many folds
 
 
 class Task:
@@ -127,6 +129,9 @@ class Results:
         self.rows["live16/riemann_fb"] = self.live
         for decoder in DECODERS:
             self.rows[f"shuffle/{decoder}"] = partial(self.shuffle, decoder)
+        for name, n_folds in HERE.items():
+            for k in range(n_folds):
+                self.rows[f"here16/{name}/fold {k}"] = partial(self.network_here, name, k)
         if self.networks:
             self.rows["shuffle/network"] = partial(self.shuffle, "")
 
@@ -243,6 +248,20 @@ class Results:
         mean = {p: float(np.mean([row["accuracy"][p] for row in rows])) for p in rows[0]["accuracy"]}
         return {"accuracy": mean, "n_trials": rows[0]["n_trials"]}
 
+    def network_here(self, name: str, fold: int) -> dict[str, Any]:
+        """A network that this machine trains, on a CPU: one fold of other people, one seed, recentred."""
+        from imagery_networks import CANDIDATES, log_odds_of, spec_of
+
+        from decoders.training.plan import Plan
+
+        task = Task(self.work, self.cued, "riemann_fb", "16")  # its bands and recentring
+        train, test = (np.isin(self.cued.person, part) for part in task.splits[f"fold {fold}"])
+        align, spec = task.align(task.start[f"fold {fold}"], False), spec_of(name, task.cued)
+        family: Any = load_class(CANDIDATES[name][0])
+        x, plan = task.cued.rows[train][:, :, -spec.context :], Plan(**CANDIDATES[name][2])
+        fitted = family.fit(spec, x, self.cued.y[train], seed=0, align=align[train], plan=plan)
+        return answers(self.cued, log_odds_of(name, task.cued, fitted.weights, align, np.flatnonzero(test)), test)
+
     # --- weights of folds, for what needs them again ------------------------------------------------------------------
 
     def _keep(self, decoder: str, fold: int, fitted: dict[str, Any]) -> None:
@@ -277,6 +296,26 @@ def answers(cued: data.Cued, log_odds: NDArray[np.float64], among: NDArray[np.bo
         "trials": np.flatnonzero(among).tolist(),
         "log_odds": np.round(log_odds, 5).tolist(),
     }
+
+
+def compute(folder: Path, work: Path, path: Path) -> None:
+    """All rows, with each person's score into the CSV file; with networks' answers, their part of the page."""
+    folder = folder / "motor_imagery_21ch"
+    results, people = Results(folder, work), [path.stem for path in sorted(folder.glob("S*.npz"))]
+    for key in results.rows:
+        row = results.get(key)
+        if not has(path, row=key):
+            add(path, ({"row": key, "n_trials": row["n_trials"], "person": people[int(p)], "accuracy": value}
+                       for p, value in row["accuracy"].items()))  # fmt: skip
+    if results.networks:
+        write_page(
+            ROOT / "docs" / "results.md", {k: results.get(k) for k in results.rows}, results.cued, results.networks
+        )
+    else:
+        print(f"no {work / 'networks' / 'answers.json'}: the part of the GPU's networks stays as it is")
+
+
+SECTION = Section("imagery_cpu", "two hours, 4 GB of WORK; its networks' part a GPU", compute, tables)
 
 
 def main() -> None:

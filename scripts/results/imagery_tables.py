@@ -13,7 +13,7 @@ from scipy.stats import wilcoxon
 from calibration.fit import temperature
 from calibration.stats import bootstrap_ci, chance_band
 
-BEGIN, END = "<!-- imagery: made by scripts/results_imagery.py -->", "<!-- end of imagery -->"
+BEGIN, END = "<!-- imagery: made by scripts/results/imagery.py -->", "<!-- end of imagery -->"
 NAMES = ("riemann", "riemann_fb", "csp")
 Row = dict[str, Any]
 
@@ -75,7 +75,7 @@ it is decided, from a population mean that is symmetric to the midline; no label
 together, 95 %.
 
 ```
-python scripts/results_imagery.py DATA/motor_imagery_21ch --work WORK
+python scripts/results/imagery.py DATA/motor_imagery_21ch --work WORK
 ```
 
 ### Across people, no calibration: five folds of people
@@ -116,7 +116,8 @@ be state that leaks.
   what such a choice is worth. The rows of `riemann`, and the differences within a row's settings, are not.
 - The network's machine got trials as 8-bit cosine coefficients, 5.5 % (rms) off the signal; Riemannian rows and shuffle
   use the exact ones. `fbnet` was trained on a CPU, its window chosen on the same split, after a look at its first fold.
-- `gnn`, `convlstm` and `cnn3d` were not among the candidates there: their places of electrodes need MNE.
+- `gnn`, `convlstm` and `cnn3d` were not among the candidates there: their places of electrodes need MNE. Their rows
+  stand below.
 - Live, recentring cannot know the cues: the row "as live" is what a session gets."""
 
 

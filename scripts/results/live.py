@@ -1,33 +1,24 @@
 """Real EEG, live: for every person train on R04 and R08, stream R12 from another process, and decode it over LSL.
 
-    python scripts/live_on_real_eeg.py ../shared/data/motor_imagery_64ch --jobs 3
-
-Prints a table (Markdown): trial accuracy beside chance, whether anything was lost, and whether an offline pass that
-starts from the EDF gives the same bits. Finished people are kept in --work and not run again.
+Trial accuracy beside chance, whether anything was lost, and whether an offline pass that starts from the EDF gives the
+same bits. Finished people are kept in WORK/live and not run again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import lzma
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from page import Row, Section, add, column, has
+from verbs import bci
 
-
-def bci(*arguments: str, timeout_s: float = 300) -> dict:
-    """Run one verb and return its JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bci", *arguments, "--json", "-"], capture_output=True, text=True, timeout=timeout_s
-    )
-    if not done.stdout:
-        raise RuntimeError(f"bci {' '.join(arguments)}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
+DECODER = "riemann"
+N_JOBS = 2
 
 
 def one_person(person: str, data: Path, work: Path, decoder: str) -> dict:
@@ -86,40 +77,38 @@ def offline_difference(recorded: Path, model: Path, edf: str) -> dict:
     }
 
 
-def table(results: list[dict]) -> str:
-    """Markdown."""
+def compute(data: Path, work: Path, path: Path) -> None:
+    """Every person that is not there yet, several at a time."""
+    folder = data / "motor_imagery_64ch"
+    people = [p for p in sorted({p.name[:4] for p in folder.glob("S*R12.edf.xz")}) if not has(path, person=p)]
+    with ThreadPoolExecutor(N_JOBS) as pool:
+        for r in pool.map(lambda p: one_person(p, folder, work / "live", DECODER), people):
+            live, offline = r["live"], r["offline"]
+            row = {"person": r["person"], "decoder": r["decoder"], "n_trials": live["n_trials"],
+                   "accuracy": live["accuracy"], "low": live["chance_band"][0], "high": live["chance_band"][1],
+                   "n_lost": live["n_samples_lost"], "n_live": offline["n_live"], "n_expected": offline["n_expected"],
+                   "is_bitwise": offline["bitwise"], "n_differences": r["verify"]["n_differences"]}  # fmt: skip
+            add(path, [row])
+
+
+def tables(rows: list[Row]) -> str:
+    """A line a person."""
     lines = [
         "| person | decoder | trials | accuracy | chance band (95 %) | lost | predictions (= floor(n / hop)) "
         "| = offline from EDF | replay |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for r in results:
-        live, offline, verify = r["live"], r["offline"], r["verify"]
-        low, high = live["chance_band"]
-        same = "bit for bit" if offline["bitwise"] else "DIFFERENT"
-        count = f"{offline['n_live']} ({'yes' if offline['n_live'] == offline['n_expected'] else 'NO'})"
+    for r in rows:
+        same = "bit for bit" if r["is_bitwise"] == "True" else "DIFFERENT"
+        count = f"{r['n_live']} ({'yes' if r['n_live'] == r['n_expected'] else 'NO'})"
         lines.append(
-            f"| {r['person']} | {r['decoder']} | {live['n_trials']} | {live['accuracy']:.3f} | {low:.2f}-{high:.2f} | "
-            f"{live['n_samples_lost']} | {count} | {same} | {verify['n_differences']} differences |"
+            f"| {r['person']} | {r['decoder']} | {r['n_trials']} | {float(r['accuracy']):.3f} | "
+            f"{float(r['low']):.2f}-{float(r['high']):.2f} | {r['n_lost']} | {count} | {same} | "
+            f"{r['n_differences']} differences |"
         )
-    mean = np.mean([r["live"]["accuracy"] for r in results])
-    lines.append(f"\nMean accuracy over {len(results)} sessions: {mean:.3f} (chance 0.50).")
+    mean = np.mean(column(rows, "accuracy"))
+    lines.append(f"\nMean accuracy over {len(rows)} sessions: {mean:.3f} (chance 0.50).")
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Run all people, several at a time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "rolandic-live")
-    parser.add_argument("--decoder", default="riemann")
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-    people = sorted({p.name[:4] for p in options.data.glob("S*R12.edf.xz")})
-    with ThreadPoolExecutor(options.jobs) as pool:
-        results = list(pool.map(lambda p: one_person(p, options.data, options.work, options.decoder), people))
-    print(table(results))
-
-
-if __name__ == "__main__":
-    main()
+SECTION = Section("live", "ten minutes in real time, over LSL", compute, tables)

@@ -1,9 +1,9 @@
 """Muse recordings (npz of the eeg-notebooks data) as XDF files that `bci stream`, `train` and `evaluate` read.
 
-    python scripts/muse_to_xdf.py DATA/muse/p300/s1_ses1_run1.npz ... --out FOLDER
+    python scripts/results/muse_to_xdf.py DATA/muse/p300/s1_ses1_run1.npz ... --out FOLDER
 
 Stamps stay as recorded. A marker stands at the stamp of its sample, so that its place among jittered or backward stamps
-is as it would have come over LSL; the index that was recorded is the answer that `scripts/muse_live.py` compares with.
+is as it would have come over LSL; the index that was recorded is the answer that `muse_live.py` compares with.
 """
 
 from __future__ import annotations
@@ -35,6 +35,13 @@ def xdf_name(path: Path) -> str:
     """``p300/s1_ses1_run2`` as `bci` tells people and runs apart: ``sub-s1_p300_ses1_run2``."""
     subject, _, run = path.stem.partition("_")
     return f"sub-{subject}_{path.parent.name}_{run}"
+
+
+def xdf_of(path: Path, folder: Path) -> Path:
+    """The recording as XDF in this folder, made once."""
+    out = folder / f"{xdf_name(path)}.xdf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return out if out.exists() else convert(path, out)
 
 
 def convert(path: Path, out: Path) -> Path:
