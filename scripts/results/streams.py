@@ -125,7 +125,7 @@ def tables(rows: list[Row]) -> str:
         "memory from the first sample of a run to its last. Recurrent networks learn from re-sequenced streams",
         "([decision 14](decisions/0014-streams-to-learn-from.md)), the others from trials.",
         "",
-        "| network | memory | learnt from | reset before each trial | whole run | difference, points (95 %) | same answer "
+        "| network | memory | learnt from | reset before each trial | whole run | points (95 %) | same answer "
         "| largest difference of a logit |",
         "|---|---|---|---|---|---|---|---|",
     ]
