@@ -121,8 +121,8 @@ def tables(rows: list[Row]) -> str:
         "## Networks without a reset, as they run live",
         "",
         f"Fitted to the runs of {N_TAUGHT} people, tested on {n_people} others ({n_trials} trials; chance .50,",
-        f"guessing {low:.2f}–{high:.2f}), one seed, no alignment. *Reset*: a fresh memory before each trial. *Whole run*:",
-        "one memory from the first sample of a run to its last. Recurrent networks learn from re-sequenced streams",
+        f"guessing {low:.2f}–{high:.2f}), one seed, no alignment. *Reset*: a fresh memory before each trial.",
+        "*Whole run*: one memory from the first sample of a run to its last. Recurrent networks learn from streams",
         "([decision 14](decisions/0014-streams-to-learn-from.md)), the others from trials.",
         "",
         "| network | memory | learnt from | reset before each trial | whole run | points (95 %) | same answer "
