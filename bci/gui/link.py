@@ -174,7 +174,8 @@ class Link(QtCore.QObject):
         elif failed:
             self._emit(False, f"NOT STOPPED: {'; '.join(failed)}; cut the power of the device")
         else:
-            self._emit(True, "stopped: bci control reset releases it")
+            way = "the button Release the stop" if self.is_controller else "bci control reset"
+            self._emit(True, f"stopped: {way} releases it")
 
     def _emit(self, ok: bool, text: str) -> None:
         with contextlib.suppress(RuntimeError):  # the window has been closed

@@ -93,6 +93,9 @@ class Window(QtWidgets.QMainWindow):
         self.setCorner(QtCore.Qt.BottomRightCorner, right)
         self.resizeDocks([names["Decoder"], names["Spectrum"], names["Quality"]], [420, 620, 420], QtCore.Qt.Horizontal)
         self.resizeDocks([names["Spectrum"]], [290], QtCore.Qt.Vertical)
+        if link.may_control:
+            column = [names[name] for name in ("Commands", "Decoder", "Log")]
+            self.resizeDocks(column, [360, 320, 180], QtCore.Qt.Vertical)
         self._turns = itertools.cycle(
             [p for other in self.panels.values() if other is not quick for p in (quick, other)]
         )

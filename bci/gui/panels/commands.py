@@ -52,6 +52,7 @@ class Commands(Panel):
         self.sent.setSelectionMode(QtWidgets.QAbstractItemView.NoSelection)
         self.sent.setFocusPolicy(QtCore.Qt.NoFocus)
         self.sent.setShowGrid(False)
+        self.sent.setMinimumHeight(110)  # a few commands are seen, however low the window
         self.sent.verticalHeader().hide()
         self.sent.verticalHeader().setDefaultSectionSize(24)
         self.sent.horizontalHeader().setStretchLastSection(True)
