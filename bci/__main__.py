@@ -12,6 +12,7 @@ from bci.errors import RolandicError
 
 # name -> (module that holds `command`, one line for --help)
 VERBS: dict[str, tuple[str, str]] = {
+    "start": ("bci.cli.start", "The start page: pick a stream, check, calibrate, run, replay. Also `bci` alone."),
     "demo": ("bci.cli.demo", "A simulated person from calibration to a live session, with a report."),
     "simulate": ("bci.cli.simulate", "A simulated person as an LSL stream, or as a recording."),
     "stream": ("bci.cli.stream", "Play a recording as LSL streams."),
@@ -37,8 +38,20 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
+def has_screen() -> bool:
+    """Whether a window would be seen: somebody is at a terminal, on a system with a desktop."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    has_display = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return sys.platform in ("win32", "darwin") or has_display
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`bci` alone is the start page, where a person at a screen asks."""
+        return super().parse_args(ctx, args or (["start"] if has_screen() else []))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs, in the order of the table."""
@@ -65,7 +78,7 @@ class LazyGroup(click.Group):
 def group() -> None:
     """Real-time brain-computer interface: decode EEG or MEG from the Lab Streaming Layer, safely and replayably.
 
-    Start with `bci demo`.
+    `bci` alone opens the start page, where there is a screen. `bci demo` shows all of it on a simulated person.
     """
 
 

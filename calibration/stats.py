@@ -40,6 +40,17 @@ def chance_band(n: int, chance: float, level: float = 0.95) -> tuple[float, floa
     return float(np.searchsorted(below, tail) / n), float(min(np.searchsorted(below, 1 - tail), n) / n)
 
 
+def accuracy_interval(n_right: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Confidence interval of an accuracy (Wilson 1927): it stays within 0 and 1, and holds for few trials."""
+    if not n:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    p, spread = n_right / n, z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + spread / (4 * n))
+    low, high = ((p + spread / 2 + sign * half) / (1 + spread) for sign in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
 def kappa(cued: ArrayLike, said: ArrayLike) -> float:
     """Cohen's kappa: agreement beyond what the two frequencies of answers give by chance. 0 when it is undefined."""
     cued, said = _pair(cued, said)

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from bci.__main__ import VERBS, main
+from bci.cli.common import progress
 from bci.errors import ConfigError, RecordingError, RolandicError
 from tests.helpers.played import counted, write_xdf
 
@@ -44,6 +45,36 @@ def test_help_lists_all_verbs_and_imports_nothing_heavy():
     text, _, loaded = done.stdout.rpartition("LOADED")
     assert loaded.split() == []
     assert [verb for verb in VERBS if not re.search(rf"^  {verb} ", text, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize(("platform", "display", "is_terminal", "opens"), [
+    ("linux", ":0", True, True), ("linux", "", True, False), ("linux", ":0", False, False), ("win32", "", True, True),
+    ("darwin", "", True, True), ("darwin", "", False, False),
+])  # fmt: skip
+def test_bci_alone_is_the_start_page_where_there_is_a_screen(monkeypatch, bci, platform, display, is_terminal, opens):
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    opened = []
+    monkeypatch.setattr("bci.gui.start.window.main", lambda arguments: opened.append(arguments) or {})
+    code, out, errors = bci()
+    assert opened == ([[]] if opens else [])
+    assert ("Commands:" in out + errors) != opens
+    assert code in ((0, None) if opens else (0, 2))
+
+
+def test_progress_is_lines_where_a_program_asked_for_them(monkeypatch, capsys):
+    monkeypatch.setenv("ROLANDIC_PROGRESS", "lines")
+    assert list(progress(range(250), "working", 250)) == list(range(250))
+    lines = capsys.readouterr().err.splitlines()
+    assert (lines[0], lines[1], lines[-1]) == (
+        "progress 0/250 working", "progress 2/250 working", "progress 250/250 working",
+    )  # fmt: skip
+    assert len(lines) < 130
+    list(progress(range(3), "unknown"))
+    list(progress(range(3), "quiet", 3, quiet=True))
+    assert capsys.readouterr().err == ""
 
 
 def commands():

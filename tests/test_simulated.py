@@ -189,3 +189,36 @@ def test_the_lead_field_is_what_its_script_computes():
     np.testing.assert_allclose(positions, leadfield.POSITIONS_M, atol=1e-5)
     hand = gain[:, names.index("hand_left")]
     assert leadfield.CHANNELS[int(np.argmax(hand))] == "C3"
+
+
+def hand_power(person, seconds):
+    """Power around 10 Hz over both hand areas, of the next seconds: C3, C4."""
+    x = person.samples(round(seconds * 250))[:, [leadfield.CHANNELS.index(c) for c in ("C3", "C4")]]
+    spectrum = np.abs(np.fft.rfft(x - x.mean(0), axis=0)) ** 2
+    hz = np.fft.rfftfreq(len(x), 1 / 250)
+    return spectrum[(hz > 8) & (hz < 13)].mean(0)
+
+
+def test_who_follows_does_what_others_cue_and_says_nothing_of_it():
+    person = SimulatedPerson(1, 1.0)
+    person.samples(250)
+    person.follow(True)
+    person.markers()
+    sides = []
+    for k in range(30):
+        label = ("left", "right")[k % 2]
+        person.cue(label)
+        person.samples(250)
+        power = hand_power(person, 2.0)
+        sides.append((label, power[0] < power[1]))  # a right hand lowers what C3 sees
+        person.cue("rest")
+        person.samples(500)
+    assert person.markers() == []
+    lower_at_c3 = {label: np.mean([is_c3 for each, is_c3 in sides if each == label]) for label in ("left", "right")}
+    assert lower_at_c3["right"] > lower_at_c3["left"] + 0.5
+    person.follow(False)
+    person.samples(2500)
+    assert next(label for _, label in person.markers()) == "rest"
+    again = SimulatedPerson(1, 1.0)
+    again.follow(True)
+    assert not np.isnan(again.samples(3000)).any()

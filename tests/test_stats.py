@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from calibration import stats
 
@@ -77,3 +77,10 @@ def test_unequal_lists_are_refused():
         stats.accuracy([0, 1], [0])
     with pytest.raises(ValueError, match="at least one"):
         stats.kappa([], [])
+
+
+@pytest.mark.parametrize(("n_right", "n"), [(0, 10), (33, 40), (10, 10), (1, 3)])
+def test_intervals_of_an_accuracy_are_those_of_wilson(n_right, n):
+    expected = binomtest(n_right, n).proportion_ci(method="wilson")
+    assert stats.accuracy_interval(n_right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert stats.accuracy_interval(0, 0) == (0.0, 1.0)

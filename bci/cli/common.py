@@ -1,11 +1,18 @@
-"""What every verb shares: ``--json``, ``--quiet``, and progress that appears on a terminal only."""
+"""What every verb shares: ``--json``, ``--quiet``, and progress that appears on a terminal only.
+
+Two variables of the environment are for a program that starts a verb as its child, as the start page does:
+``ROLANDIC_PROGRESS=lines`` prints progress as lines on standard error, and ``ROLANDIC_TIED=1`` ends a verb that would
+go on by itself when its standard input ends, for that happens on every system, however its starter ended.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,11 +111,40 @@ def _plain(value: Any) -> Any:
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None, quiet: bool = False) -> Iterator[T]:
-    """Iterate with a bar on standard error, where that is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """Iterate with a bar on standard error, where that is a terminal; as lines where those were asked for."""
+    if quiet:
         yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
+    elif os.environ.get("ROLANDIC_PROGRESS") == "lines":
+        yield from _progress_lines(items, label, total or 0)
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
 
-    yield from track(items, description=label, total=total, console=Console(stderr=True))
+        yield from track(items, description=label, total=total, console=Console(stderr=True))
+    else:
+        yield from items
+
+
+def _progress_lines(items: Iterable[T], label: str, total: int) -> Iterator[T]:
+    """``progress DONE/TOTAL LABEL``, at most a hundred times; TOTAL is 0 where it is not known."""
+    step = max(1, total // 100)
+    if total:
+        click.echo(f"progress 0/{total} {label}", err=True)
+    for n, item in enumerate(items, 1):
+        yield item
+        if total and (n % step == 0 or n == total):
+            click.echo(f"progress {n}/{total} {label}", err=True)
+
+
+def end_with_input(stop: Callable[[], object]) -> None:
+    """Call ``stop``, from a thread, when standard input ends, where our starter asked for it."""
+    if os.environ.get("ROLANDIC_TIED") != "1" or sys.stdin is None:
+        return
+
+    def read() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):  # not sys.stdin: a thread that holds its lock would hang the interpreter's end
+                pass
+        stop()
+
+    threading.Thread(target=read, name="tied", daemon=True).start()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bci.cli.common import emit, output_options
+from bci.cli.common import emit, end_with_input, output_options
 from bci.config import RecordingSection
 from bci.errors import RecordingError
 from bci.ports import Ended, Offset, Pulled, Source, SourceEvent
@@ -57,6 +57,7 @@ def command(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    end_with_input(stop.set)
     sources: list[Source] = []
     try:
         for name in names:

@@ -11,6 +11,7 @@ import click
 from bci.cli.common import emit, output_options, progress
 
 if TYPE_CHECKING:
+    from bci.sources.follow import Cues
     from bci.sources.schedule import Push
     from bci.sources.simulated import SimulatedPerson
     from bci.types import Recording
@@ -30,6 +31,8 @@ CHUNK_S = 0.02
 @click.option("--sfreq", type=click.FloatRange(100), default=250.0, show_default=True, help="Sampling rate in Hz.")
 @click.option("--line", "line_hz", type=click.Choice(["50", "60"]), default="50", show_default=True, help="Mains, Hz.")
 @click.option("--shuffle-labels", is_flag=True, help="Markers at random against what the person does (a control).")
+@click.option("--follow", metavar="NAME", default="",
+              help="Do what the cues of this marker stream say, whenever it is there; own cues otherwise.")  # fmt: skip
 @click.option("--wait", "n_wait", type=click.IntRange(1), is_flag=False, flag_value=1, metavar="[=N]",
               help="Hold until one consumer (or N) reads the EEG stream.")  # fmt: skip
 @click.option("--wait-timeout", type=float, default=60.0, show_default=True, help="Seconds that --wait waits at most.")
@@ -54,28 +57,33 @@ def command(name: str, n_trials: int | None, seconds: float | None, out: Path | 
     )  # fmt: skip
     about = {k: options[k] for k in ("seed", "session", "skill", "shuffle_labels")}
     if out is not None:
-        if n_trials is None or seconds is not None:
-            raise ConfigError("--out: say how long the recording is by --trials N")
+        if n_trials is None or seconds is not None or options["follow"]:
+            raise ConfigError("--out: say how long the recording is by --trials N; it follows nobody")
         recording = person.recording()
         _save(recording, out, name)
         n_samples = len(recording.signals[0].stamps_s)
         result = {**about, "recording": str(out), "n_samples": n_samples, "n_trials": n_trials}
         emit(result, f"wrote {out}: {n_trials} trials, {n_samples} samples", json_path, quiet)
         return
+    if n_trials is not None and options["follow"]:
+        raise ConfigError("--follow: it is not known how many cues come; end it by --seconds S, not --trials N")
     from bci.cli.stream import play, report
+    from bci.sources.follow import Cues
     from bci.sources.player import outlet_specs
+
+    cues = Cues(options["follow"]) if options["follow"] else None
 
     specs = outlet_specs([person.spec, person.marker_spec], 0, name, f"simulated {about}")
     played = play(
-        specs, 0, progress(_pushes(person, seconds), f"simulating {name}", None, quiet), 0.0, 0.0,
+        specs, 0, progress(_pushes(person, seconds, cues), f"simulating {name}", None, quiet), 0.0, 0.0,
         speed=options["speed"], n_wait=options["n_wait"], wait_timeout_s=options["wait_timeout"],
     )  # fmt: skip
     result = report(played, 0, **about, speed=options["speed"])
     emit(result, f"sent {result['n_samples']} samples of {name}", json_path, quiet)
 
 
-def _pushes(person: SimulatedPerson, seconds: float | None) -> Iterator[Push]:
-    """Made while they are played, so that a session need not end."""
+def _pushes(person: SimulatedPerson, seconds: float | None, cues: Cues | None) -> Iterator[Push]:
+    """Made while they are played, so that a session need not end, and that cues can be followed."""
     import numpy as np
 
     from bci.sources.schedule import Push
@@ -85,6 +93,10 @@ def _pushes(person: SimulatedPerson, seconds: float | None) -> Iterator[Push]:
     n_left = None if seconds is None else round(seconds * fs)
     while not person.is_over and n_left != 0:
         n = n_chunk if n_left is None else min(n_chunk, n_left)
+        if cues is not None:
+            person.follow(cues.are_there)
+            for label in cues.take():
+                person.cue(label)
         first = person.n_given
         samples = person.samples(n)
         stamps_s = np.arange(first, person.n_given) / fs

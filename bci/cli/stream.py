@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bci.cli.common import emit, output_options, progress, rate_option
+from bci.cli.common import emit, end_with_input, output_options, progress, rate_option
 
 
 @click.command()
@@ -75,6 +75,7 @@ def play(
 
     stop = threading.Event()
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    end_with_input(stop.set)
     player = Player(specs, primary)
     try:
         if n_wait:

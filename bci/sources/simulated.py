@@ -8,7 +8,7 @@ opposite to the hand; how much more is the person's ``skill``. Nothing else in t
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +116,7 @@ class SimulatedPerson:
         self._n_made = self._n_given = 0
         self._ready = np.empty((0, len(CHANNELS)), np.float32)
         self._marks: list[tuple[int, str]] = []
+        self._is_following = False
         self._plan_trial()
 
     @property
@@ -173,7 +174,33 @@ class SimulatedPerson:
         signal = RecordedStream(self.spec, data, np.arange(len(data)) / self.sfreq_hz)
         return Recording("", (signal, RecordedStream(self.marker_spec, [label for _, label in marks], stamps_s)))
 
-    def _plan_trial(self) -> None:
+    def follow(self, is_following: bool) -> None:
+        """Leave the own cues for those that `cue` gives, or go back to them, with a rest first."""
+        if is_following and not self._is_following:
+            begun = [t for t in self._trials if t.cue < self._n_made]
+            self._marks = [mark for mark in self._marks if mark[0] < self._n_made]
+            self._trials, self._is_following = begun, True
+        elif self._is_following and not is_following:
+            self._is_following = False
+            self._plan_trial(rest=self._n_made)
+
+    def cue(self, label: str) -> None:
+        """Imagine this hand from the next sample that is made on, until another label or for `CUE_S`; if it follows."""
+        if not self._is_following:
+            return
+        at = self._n_made
+        self._trials = [replace(t, end=min(t.end, at)) for t in self._trials]
+        if label in LABELS:
+            hand, end = LABELS.index(label), at + round(CUE_S * self.sfreq_hz)
+            self._trials = [*self._trials[-1:], Trial(at, at, end, hand, hand, self._depths(hand))]
+
+    def _depths(self, hand: int) -> tuple[float, float]:
+        depth = COMMON_DEPTH + DEPTH_SD * self._trial_rng.normal(size=2)
+        depth[1 - hand] += self.skill * SIDE_DEPTH  # the left hand lies in the right hemisphere
+        left, right = np.clip(depth, 0, 0.9).tolist()
+        return left, right
+
+    def _plan_trial(self, rest: int | None = None) -> None:
         """The next trial, so that one is always planned beyond the samples that are made."""
         rng, fs = self._trial_rng, self.sfreq_hz
         if self.n_trials is not None and self._n_planned == self.n_trials:
@@ -184,12 +211,11 @@ class SimulatedPerson:
             shown = self._shown_rng.permutation(hands) if self._shuffle else hands
             self._cues = list(zip(hands.tolist(), shown.tolist(), strict=True))
         hand, shown = self._cues.pop(0)
-        rest = self._trials[-1].end if self._trials else 0
+        if rest is None:
+            rest = self._trials[-1].end if self._trials else 0
         cue = rest + round(rng.uniform(*REST_S) * fs)
-        depth = COMMON_DEPTH + DEPTH_SD * rng.normal(size=2)
-        depth[1 - hand] += self.skill * SIDE_DEPTH  # the left hand lies in the right hemisphere
-        left, right = np.clip(depth, 0, 0.9).tolist()
-        self._trials = [*self._trials[-1:], Trial(rest, cue, cue + round(CUE_S * fs), hand, shown, (left, right))]
+        trial = Trial(rest, cue, cue + round(CUE_S * fs), hand, shown, self._depths(hand))
+        self._trials = [*self._trials[-1:], trial]
         self._marks += [(rest, "rest"), (cue, LABELS[shown])]
         self._n_planned += 1
         if self._n_planned == self.n_trials:
@@ -202,7 +228,7 @@ class SimulatedPerson:
         """The next block, shape (BLOCK, n_channels)."""
         first = self._n_made
         self._n_made += BLOCK
-        while self._trials[-1].end < self._n_made and self._n_planned != self.n_trials:
+        while not self._is_following and self._trials[-1].end < self._n_made and self._n_planned != self.n_trials:
             self._plan_trial()
         at = np.arange(first, self._n_made)
         source = self._rhythms()

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from page import FOLDER, PAGE, Section, read, with_section
 
-MODULES = ("live", "muse_live", "demo", "confounds", "alarms", "imagery", "p300", "ssvep", "neurons")
+MODULES = ("live", "muse_live", "demo", "confounds", "alarms", "imagery", "streams", "p300", "ssvep", "neurons")
 
 
 def sections() -> list[Section]:

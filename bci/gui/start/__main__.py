@@ -1,0 +1,5 @@
+"""``python -m bci.gui.start``."""
+
+from bci.gui.start.window import main
+
+main()
