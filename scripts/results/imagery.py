@@ -315,7 +315,7 @@ def compute(folder: Path, work: Path, path: Path) -> None:
         print(f"no {work / 'networks' / 'answers.json'}: the part of the GPU's networks stays as it is")
 
 
-SECTION = Section("imagery_cpu", "two hours, 4 GB of WORK; its networks' part a GPU", compute, tables)
+SECTION = Section("imagery_cpu", "an hour, 4 GB of WORK; its networks' part a GPU", compute, tables)
 
 
 def main() -> None:

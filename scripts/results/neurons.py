@@ -165,4 +165,4 @@ a rat from 29 units of hippocampus, moving bins of 250 ms. Five contiguous folds
 runs over the recording bin by bin, as it would live. R² by fold (x, y), networks as means of three seeds, none tuned
 here. Reference of the data (ridge): `te` .668, .783 with 4 bins, `tr` .578, .523 with one, track .45."""
 
-SECTION = Section("neurons", "minutes", compute, tables)
+SECTION = Section("neurons", "half an hour", compute, tables)
