@@ -37,7 +37,7 @@ _folder = tempfile.TemporaryDirectory(prefix="rolandic-test-")
 _config = Path(_folder.name) / "lsl_api.cfg"
 _config.write_text(_LSL_CONFIG.format(session=f"test-{uuid.uuid4().hex[:12]}"))
 os.environ["LSLAPICFG"] = str(_config)  # before anything imports pylsl; child processes inherit it
-os.environ["QT_QPA_PLATFORM"] = "offscreen"
+os.environ["QT_QPA_PLATFORM"] = os.environ.get("ROLANDIC_TEST_PLATFORM", "offscreen")  # xcb: under Xvfb, as in CI
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore Ctrl-C too
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from pyqtgraph.Qt import QtCore, QtWidgets
+from pyqtgraph.Qt import QtCore
 
 from bci.gui.window import SpaceStops
+from tests.helpers.keys import type_into
 from tests.test_view import NoFeed
 
 LABELS = ["hop", "sample_index", "stamp_s", "age_s", "flags", "marker", "marker_index", "p_rest", "p_left", "p_right"]
@@ -139,21 +140,17 @@ def test_every_button_has_a_key_and_says_it_and_arming_is_no_accident(qtbot, win
     assert link.sent == []
 
 
-def test_space_stops_and_types_nothing_and_a_note_goes_out_by_enter(qtbot, panel, link, says):
+def test_space_stops_and_types_nothing_and_a_note_goes_out_by_enter(qtbot, window, panel, link, says):
     gate(says, "armed")
-    application = QtWidgets.QApplication.instance()
-    keys = SpaceStops(link, application)
-    application.installEventFilter(keys)
-    try:
-        qtbot.keyClicks(panel.note, "C3_moist")
-        qtbot.keyClick(panel.note, QtCore.Qt.Key_Space)
-        assert (panel.note.text(), link.n_stops) == ("C3_moist", 1)
-        for widget in (panel.disarm, panel.by_hand[0], panel.threshold.slider):
-            qtbot.keyClick(widget, QtCore.Qt.Key_Space)
-        assert (link.n_stops, link.sent) == (4, [])
-        qtbot.keyClick(panel.note, QtCore.Qt.Key_Return)
-    finally:
-        application.removeEventFilter(keys)
+    keys = SpaceStops(link, window)
+    qtbot.keyClicks(panel.note, "C3_moist")
+    type_into(panel.note)
+    assert (panel.note.text(), link.n_stops) == ("C3_moist", 1)
+    for widget in (panel.disarm, panel.by_hand[0], panel.threshold.slider):
+        type_into(widget)
+    assert (link.n_stops, link.sent) == (4, [])
+    qtbot.keyClick(panel.note, QtCore.Qt.Key_Return)
+    keys.close()
     assert link.sent == [("note", "C3 moist")]
     assert panel.note.text() == ""
 

@@ -21,6 +21,7 @@ from bci.sources.schedule import playable
 from bci.types import CUES, Channel, RecordedStream, StreamSpec, marker_spec
 from calibration.flicker import FlickerError
 from calibration.paradigm import flicker, imagery
+from tests.helpers.keys import type_into
 
 QUICK = {"lead_s": 0.2, "rest_s": (0.2, 0.3), "cue_s": 0.2, "imagery_s": 0.4, "pause_s": 0.2}
 LIMIT_MS = 60_000  # a busy machine is no failure
@@ -257,7 +258,7 @@ def test_the_space_bar_is_the_stop_of_everything_that_runs_here(qtbot, monkeypat
         for screen in QtWidgets.QApplication.topLevelWidgets():
             if isinstance(screen, CueScreen) and screen.isVisible() and screen.n_frames:
                 for key in (QtCore.Qt.Key_Space, QtCore.Qt.Key_Escape, QtCore.Qt.Key_Escape):
-                    press(screen, key)
+                    type_into(screen, key)
 
     timer = QtCore.QTimer()
     timer.timeout.connect(keys)

@@ -11,6 +11,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 
 from bci.gui.start import shelf
 from bci.gui.start.jobs import Job, outcome
+from tests.helpers.keys import type_into
 from tests.helpers.start_page import FakeCues, FakeJob, FakeStreams, eeg, marker_spec, undescribed
 
 SHIPPED = Path(__file__).parents[1] / "replay_data" / "sub-simulated" / "ses-1"
@@ -269,13 +270,13 @@ def test_a_session_runs_as_a_child_that_outlives_the_window_and_space_stops_mean
     assert FakeJob.all[-1].arguments == ["view", "--control", "--pid", str(job.pid)]
     FakeJob.all[-1].end(1, error="no session runs here")
     assert start.run.lines.shown == [("fail", "no session runs here")]
-    qtbot.keyClick(start.run.device.lineEdit(), QtCore.Qt.Key_Space)
+    type_into(start.run.device.lineEdit())
     assert (stops, start.run.device.currentText()) == ([1], "udp://127.0.0.1:5005")
     job.end(0, {"n_samples_lost": 0, "n_commands_sent": 3, "ended_because": "stopped by the user"})
     assert not start.stop.isVisible()
     assert "3 commands sent" in start.run.result.text.text()
     assert start.streams.watched_uid == "u1"
-    qtbot.keyClick(start.run.device.lineEdit(), QtCore.Qt.Key_Space)
+    type_into(start.run.device.lineEdit())
     assert stops == [1]
 
 

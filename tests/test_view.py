@@ -209,18 +209,27 @@ def test_the_space_bar_stops_wherever_the_focus_is(window):
     from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
     from bci.gui.window import SpaceStops
+    from tests.helpers.keys import type_into
 
     stops = []
     window.link.stop = lambda: stops.append(1)
     keys = SpaceStops(window.link, window)
-    field = QtWidgets.QLineEdit(window)
-    press = QtGui.QKeyEvent(QtCore.QEvent.KeyPress, QtCore.Qt.Key_Space, QtCore.Qt.NoModifier, " ")
-    assert keys.eventFilter(field, press)
+    dialog = QtWidgets.QDialog(window)
+    dialog.setModal(True)
+    field, button, clicked = QtWidgets.QLineEdit(dialog), QtWidgets.QPushButton("Arm", dialog), []
+    button.clicked.connect(lambda: clicked.append(1))
+    dialog.show()
+    keys._watch()  # as it does by itself when a window gets the focus
+    type_into(field)
+    type_into(button)
+    type_into(field, QtCore.Qt.Key_A)
     held = QtGui.QKeyEvent(QtCore.QEvent.KeyPress, QtCore.Qt.Key_Space, QtCore.Qt.NoModifier, " ", True)
-    assert keys.eventFilter(field, held)
-    other = QtGui.QKeyEvent(QtCore.QEvent.KeyPress, QtCore.Qt.Key_A, QtCore.Qt.NoModifier, "a")
-    assert not keys.eventFilter(field, other)
-    assert (stops, field.text()) == ([1], "")
+    assert keys.eventFilter(field, held)  # and does not stop again
+    assert (stops, field.text(), clicked) == ([1, 1], "a", [])
+    keys.close()
+    type_into(field)
+    assert (stops, field.text()) == ([1, 1], "a ")
+    dialog.close()
 
 
 def test_pausing_holds_the_traces_and_scrolls_back(window):

@@ -45,7 +45,7 @@ def watch(stretches: list[str], me: psutil.Process) -> None:
         """Run the event loop; the longest time between two frames in s."""
         until_s, worst_s, n, last_s = time.monotonic() + seconds, 0.0, window.n_frames, time.monotonic()
         while time.monotonic() < until_s:
-            application.processEvents(QtCore.QEventLoop.WaitForMoreEvents, FRAME_MS)
+            application.processEvents(QtCore.QEventLoop.ProcessEventsFlag.WaitForMoreEvents, FRAME_MS)
             if window.n_frames != n:
                 n, now = window.n_frames, time.monotonic()
                 worst_s, last_s = max(worst_s, now - last_s), now

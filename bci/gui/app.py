@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         _step_back()
     feed, link = Feed(asked.group), Link(asked.control)
     window = Window(feed, link, theme, kept)
-    app.installEventFilter(SpaceStops(link, app))
+    SpaceStops(link, app)
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), lambda *_: _close(window))
     window.show()

@@ -29,6 +29,7 @@ from bci.gui.state import SessionState
 from bci.gui.theme import Theme, style_sheet
 
 FRAME_MS = 33
+WATCH_MS = 200
 LAYOUT_VERSION = 1
 
 
@@ -292,15 +293,43 @@ class StatusBar(QtWidgets.QWidget):
 
 
 class SpaceStops(QtCore.QObject):
-    """The space bar is the stop wherever the focus is: in a note, on a button, in a dialog."""
+    """The space bar is the stop wherever the focus is: in a note, on a button, in a dialog.
+
+    It listens where keys arrive, at the windows of the window system, before any widget does. (A filter of the whole
+    application would see every event of every object, also of styles that are half destroyed, and crash on them.)
+
+    Parameters
+    ----------
+    link : Link
+    parent : QObject
+    """
 
     def __init__(self, link: Link, parent: QtCore.QObject):
         super().__init__(parent)
         self._link = link
+        self._application = QtWidgets.QApplication.instance()
+        self._application.focusWindowChanged.connect(self._watch)
+        self._timer = QtCore.QTimer(self)
+        self._timer.timeout.connect(self._watch)
+        self._timer.start(WATCH_MS)
+        self._watch()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._timer.stop()
+        self._application.focusWindowChanged.disconnect(self._watch)
+        for window in self._application.topLevelWindows():
+            window.removeEventFilter(self)
+
+    def _watch(self, _: object = None) -> None:
+        """Every window that is there now, each once."""
+        for window in self._application.topLevelWindows():
+            window.removeEventFilter(self)
+            window.installEventFilter(self)
 
     def eventFilter(self, watched: QtCore.QObject, event: QtCore.QEvent) -> bool:  # noqa: D102, N802
         kind = event.type()
-        if kind not in (QtCore.QEvent.KeyPress, QtCore.QEvent.ShortcutOverride, QtCore.QEvent.KeyRelease):
+        if kind not in (QtCore.QEvent.KeyPress, QtCore.QEvent.KeyRelease):
             return False
         if event.key() != QtCore.Qt.Key_Space:  # type: ignore[attr-defined]
             return False

@@ -1,7 +1,7 @@
 """The real window of a session, driven by lines on standard input: `python -m tests.helpers.window ENGINE_PID`.
 
 ``block S`` holds its event loop up; ``click NAME`` presses a button of the panel Commands; ``space`` is the space bar;
-``state`` prints a line of JSON. It ends with its input.
+``picture FILE`` saves what is shown; ``state`` prints a line of JSON. It ends with its input.
 """
 
 from __future__ import annotations
@@ -61,19 +61,20 @@ class DrivenWindow:
 
 
 def main(engine_pid: int) -> None:
-    from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
+    from pyqtgraph.Qt import QtCore, QtWidgets
 
     from bci.gui import app as gui
     from bci.gui.feed import Feed
     from bci.gui.link import Link
     from bci.gui.theme import DARK
     from bci.gui.window import SpaceStops, Window
+    from tests.helpers.keys import type_into
 
     application = gui.make_application()
     link = Link(engine_pid)
     window = Window(Feed(), link, DARK, gui.settings())
     window.asks = False
-    application.installEventFilter(SpaceStops(link, application))
+    SpaceStops(link, application)
     answers: list[str] = []
     link.told.connect(lambda action, ok, text: answers.append(f"{action} {'ok' if ok else text}"))
     link.answered.connect(lambda ok, text: answers.append(f"stop {text}"))
@@ -93,10 +94,11 @@ def main(engine_pid: int) -> None:
                 buttons = [b for b in window.findChildren(QtWidgets.QPushButton) if b.text() == rest]
                 print(f"click {rest}: {[b.isEnabled() for b in buttons]}", file=sys.stderr)
                 buttons[0].click()
+            elif word == "picture":
+                window.grab().save(rest)
             elif word == "space":
                 note = window.panels["Commands"].note
-                press = QtGui.QKeyEvent(QtCore.QEvent.KeyPress, QtCore.Qt.Key_Space, QtCore.Qt.NoModifier, " ")
-                application.sendEvent(note, press)
+                type_into(note)
             elif word == "state":
                 panel = window.panels["Commands"]
                 told = {

@@ -105,7 +105,6 @@ def measure_delay(
 
 def _run(app: QtWidgets.QApplication, stage: Stage, full_screen: bool) -> bool:
     keys = SpaceStops(Link(), app)
-    app.installEventFilter(keys)
     outcome: list[bool] = []
     loop = QtCore.QEventLoop()
     stage.finished.connect(outcome.append)
@@ -119,7 +118,7 @@ def _run(app: QtWidgets.QApplication, stage: Stage, full_screen: bool) -> bool:
         loop.exec_()
         wake.stop()
     finally:
-        app.removeEventFilter(keys)
+        keys.close()
         for number, handler in before.items():
             signal.signal(number, handler)
     return outcome[0]

@@ -201,15 +201,11 @@ class Start(QtWidgets.QMainWindow):
         self.stop.show()
         self.stopped.setText("")
         self.stopped.show()
-        application = QtWidgets.QApplication.instance()
         self._space = SpaceStops(self.link, self)
-        assert application is not None
-        application.installEventFilter(self._space)
 
     def _session_ended(self) -> None:
-        application = QtWidgets.QApplication.instance()
-        if self._space is not None and application is not None:
-            application.removeEventFilter(self._space)
+        if self._space is not None:
+            self._space.close()
             self._space = None
         self.stop.hide()
         self.stopped.hide()
