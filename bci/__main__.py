@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "repair": ("bci.cli.repair", "Cut a damaged XDF file to its last whole chunk."),
     "fetch": ("bci.cli.fetch", "Get real recordings from the internet."),
     "train": ("bci.cli.train", "Train a decoder from recordings."),
+    "augment": ("bci.cli.augment", "Make synthetic trials from real ones."),
     "pretrain": ("bci.cli.pretrain", "Pretrain a network on recordings without labels."),
     "ensemble": ("bci.cli.ensemble", "Combine trained models into one that averages what they say."),
     "evaluate": ("bci.cli.evaluate", "Score a model on recordings, by the live code path."),

@@ -33,6 +33,7 @@ _FOR_BOTH = {"stream", "unit", "rate_hz", "trigger", "bad_channels", "seed"}  # 
     type=click.Choice(["gaze", "frontal", "history", "shuffle"]),
     help="Score a confound on the same trials instead. With MODEL only shuffle.",
 )
+@click.option("--synthetic", metavar="FILE.npz", help="With --protocol: score with these trials of bci augment too.")
 @click.option("--against", metavar="RESULT.json", help="Compare with the --json of another evaluation, trial by trial.")
 @click.option("--csv", "csv_path", metavar="FILE", callback=writable, help="Write a row for each trial.")
 @click.option("--report", metavar="FILE.html", callback=writable, help="Write a page with figures.")
@@ -45,6 +46,7 @@ def command(
     protocol: Any,
     labels: tuple[str, ...],
     control: Any,
+    synthetic: str | None,
     against: str | None,
     csv_path: str | None,
     report: str | None,
@@ -64,7 +66,9 @@ def command(
 
     other = _read(against) if against else None
     if protocol:
-        result = _by_protocol(paths, protocol, labels, control, given, quiet)
+        result = _by_protocol(paths, protocol, labels, control, synthetic, given, quiet)
+    elif synthetic:
+        raise ConfigError("--synthetic is for --protocol, which fits decoders; a MODEL is fitted already")
     else:
         result = _by_model(ctx, paths, labels, control, given, quiet)
     if other is not None:
@@ -79,10 +83,13 @@ def command(
 
 
 def _by_protocol(
-    paths: tuple[str, ...], protocol: Any, labels: tuple[str, ...], control: Any, given: dict[str, Any], quiet: bool
-) -> dict[str, Any]:
+    paths: tuple[str, ...], protocol: Any, labels: tuple[str, ...], control: Any, synthetic: str | None,
+    given: dict[str, Any], quiet: bool,
+) -> dict[str, Any]:  # fmt: skip
+    from bci.offline.augment import read_synthetic
     from bci.offline.controls import control as run_control
     from bci.offline.protocols import cross_validate
+    from bci.offline.score import paired
     from bci.sources.files import load_recording
 
     if not labels:
@@ -93,9 +100,16 @@ def _by_protocol(
         return progress(splits, f"{settings.decoder} {protocol}", total=len(splits), quiet=quiet)
 
     recordings = [load_recording(path, rate_hz=given["rate_hz"]) for path in paths]
+    if control and synthetic:
+        raise ConfigError(f"--control {control} and --synthetic: give one of them")
     if control:
         return run_control(control, recordings, settings, protocol, each=bar)
     (result,) = cross_validate(recordings, settings, protocol, each=bar)
+    if synthetic:
+        kept = read_synthetic(synthetic)
+        (more,) = cross_validate(recordings, settings, protocol, each=bar, synthetic=kept)
+        with_them = {"file": synthetic, "n_synthetic": len(kept.y), "mean": more["mean"]}
+        result["synthetic"] = with_them | paired(more, result, seed=settings.seed)
     return result
 
 
@@ -199,6 +213,12 @@ def _text(result: dict[str, Any]) -> str:
         )
     if "means" in result:
         lines.append(f"{'orders':<12} {' '.join(f'{mean:.3f}' for mean in result['means'])}")
+    if "synthetic" in result:
+        s = result["synthetic"]
+        lines.append(
+            f"{'synthetic':<12} {s['mean']:.3f} with {s['n_synthetic']} synthetic trials to learn from too: "
+            f"{s['difference']:+.3f}  (95 % interval {s['ci95'][0]:+.3f} to {s['ci95'][1]:+.3f}, p {s['p']:.3g})"
+        )
     if "against" in result:
         a = result["against"]
         lines.append(

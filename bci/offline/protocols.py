@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bci.errors import ConfigError, ModelError
+from bci.offline.augment import Synthetic
 from bci.offline.evaluate import CURVE_STEP_S
 from bci.offline.score import Rows, score
 from bci.offline.train import Design, TrainSettings, check_labels, preprocess, training_plan
 from bci.types import Recording
-from calibration.fit import N_FOLDS, calibrate, consecutive_parts, decide_of, group_folds
+from calibration.fit import N_FOLDS, calibrate, consecutive_parts, decide_of, fit_to, group_folds
 from calibration.trials import HopRun, Trials, decision_hop
 from decoders.engine import softmax
 from decoders.spec import DecoderError, Fitted
@@ -35,6 +36,7 @@ def cross_validate(
     *,
     orders: Sequence[Sequence[tuple[Recording, Any]]] = (),
     each: Each = iter,
+    synthetic: Synthetic | None = None,
 ) -> list[dict[str, Any]]:
     """Fit a decoder on every split of the protocol, and score it.
 
@@ -49,6 +51,8 @@ def cross_validate(
         cue its number in the recording of the same place.
     each : callable
         Wraps the list of splits, for a progress bar.
+    synthetic : Synthetic or None
+        Trials to learn from beside the real ones; the temperature is that of the real ones alone.
 
     Returns
     -------
@@ -78,6 +82,12 @@ def cross_validate(
         for name, train, test in each(splits(trials, protocol, [run.run for run in runs])):
             where = name
             fitted = calibrate(design.spec, trials.of(train), seed=settings.seed, plan=plan).fitted
+            if synthetic is not None:
+                more = synthetic.added_to(
+                    trials.of(train), design, [recordings[r] for r in set(trials.run[test].tolist())]
+                )
+                other = fit_to(design.spec, more, np.ones(len(more.y), bool), seed=settings.seed, plan=plan)
+                fitted = Fitted(other.weights, {**other.params, "temperature": fitted.params["temperature"]})
             keys = set(zip(trials.run[test].tolist(), trials.index[test].tolist(), strict=True))
             for one in tested:
                 one.test(fitted, keys)
