@@ -80,7 +80,7 @@ def test_a_decoder_is_scored_with_and_without_them_and_never_on_what_they_were_m
     assert bci("augment", recordings[1], *labels, "--out", out, "--steps", 1, "--quiet") == 0
     assert bci(*evaluate, "--synthetic", out) == 2
     assert f"made from {recordings[1].name}, which is tested here" in capsys.readouterr().err
-    assert bci("augment", recordings[0], *labels, "--sfreq", "25", "--out", out, "--steps", 1, "--quiet") == 0
+    assert bci("augment", recordings[0], *labels, "--sfreq", "125", "--out", out, "--steps", 1, "--quiet") == 0
     assert bci(*evaluate, "--synthetic", out) == 2
     assert "its trials are of another signal" in capsys.readouterr().err
     (tmp_path / "no.npz").write_bytes(b"nothing")

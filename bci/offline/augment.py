@@ -62,8 +62,8 @@ class Synthetic:
         same = self.about["preprocessing"] == _plain(design)
         if not same or self.about["classes"] != list(trials.classes) or self.x.shape[1:] != trials.x.shape[1:]:
             raise ConfigError(
-                f"--synthetic {self.path}: its trials are of another signal (channels, filters, rate, window or classes); "
-                "make it with the options of this evaluation"
+                f"--synthetic {self.path}: its trials are of another signal (channels, filters, rate, window, "
+                "classes); make it with the options of this evaluation"
             )
         n_runs = len(trials.people) or int(trials.run.max()) + 1
         people = (*(trials.people or ("",) * n_runs), "synthetic")
