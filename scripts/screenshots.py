@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -78,9 +79,9 @@ def take(asked: argparse.Namespace, pid: int) -> None:
             dock = panel.parentWidget()
             if hasattr(dock, "raise_"):
                 dock.raise_()
-            for _ in range(3):
+            until_s = time.monotonic() + 1.5
+            while time.monotonic() < until_s:
                 application.processEvents()
-                panel.refresh()
             panel.grab().save(str(asked.out / f"{title.lower()}.png"))
         print(f"{window.n_frames} frames, {window.n_dropped} dropped, in {asked.seconds:g} s")
         window.close()

@@ -205,6 +205,25 @@ def test_the_first_samples_may_come_one_by_one(window):
     assert window.bar._said == ""
 
 
+def test_the_map_lies_on_the_head_and_shows_where_the_power_is(window):
+    from pyqtgraph.Qt import QtWidgets
+
+    rng = np.random.default_rng(0)
+    alpha = 20 * np.sin(2 * np.pi * 10 * np.arange(2500) / SFREQ_HZ)[:, None] * (1.0, 0.0, 0.0, 0.0, 0.0)  # at C3
+    window.feed.came = [(Raw(5), rng.normal(0, 2, (2500, 5)) + alpha, stamps(0, 2500))]
+    window.frame()
+    panel = window.panels["Map"]
+    panel.parentWidget().raise_()
+    QtWidgets.QApplication.processEvents()
+    for _ in range(20):
+        panel.refresh()
+    box = panel.image.mapRectToParent(panel.image.boundingRect())
+    assert (box.left(), box.top(), box.width(), box.height()) == pytest.approx((-1.15, -1.15, 2.3, 2.3))
+    red, green, _ = panel.image.image[22, 36, :3]  # left of the middle: bright
+    other = panel.image.image[50, 36, :3]
+    assert int(red) + int(green) > int(other[0]) + int(other[1]) + 100
+
+
 def test_the_space_bar_stops_wherever_the_focus_is(window):
     from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 

@@ -72,6 +72,7 @@ def style_sheet(theme: Theme) -> str:
          selection-background-color: {t.accent}; selection-color: {t.ground}; }}
     QComboBox QAbstractItemView {{ background: {t.raised}; }}
     QHeaderView::section {{ background: {t.panel}; color: {t.soft}; border: none; padding: 4px 6px; }}
+    QTableCornerButton::section {{ background: {t.panel}; border: none; }}
     QTableWidget {{ gridline-color: {t.line}; }}
     QScrollBar {{ background: {t.panel}; height: 10px; width: 10px; border: none; }}
     QScrollBar::handle {{ background: {t.line}; border-radius: 5px; min-width: 24px; min-height: 24px; }}

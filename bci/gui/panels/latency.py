@@ -30,8 +30,11 @@ class Latency(Panel):
         self.table.setSelectionMode(QtWidgets.QAbstractItemView.NoSelection)
         self.table.setFocusPolicy(QtCore.Qt.NoFocus)
         self.table.setShowGrid(False)
-        self.table.horizontalHeader().setSectionResizeMode(QtWidgets.QHeaderView.Stretch)
-        self.table.verticalHeader().setDefaultSectionSize(26)
+        self.table.horizontalHeader().setSectionResizeMode(QtWidgets.QHeaderView.ResizeToContents)
+        self.table.setCornerButtonEnabled(False)
+        self.table.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
+        self.table.setMinimumWidth(330)
+        self.table.verticalHeader().setDefaultSectionSize(22)
         for r in range(len(STAGES)):
             for c in range(4):
                 item = QtWidgets.QTableWidgetItem()
@@ -41,12 +44,13 @@ class Latency(Panel):
         self.bars = pg.BarGraphItem(x=[], height=[], width=1, brush=shared.theme.accent, pen=None)
         self.view.addItem(self.bars)
         self.ledger = QtWidgets.QListWidget()
+        self.ledger.setWordWrap(True)
         self.ledger.setToolTip("Every irregularity of the streams, with its verdict")
         self.box.addLayout(row(self.said, None, self.clock))
         body = QtWidgets.QHBoxLayout()
         body.addWidget(self.table, 3)
         body.addWidget(self.view, 2)
-        body.addWidget(self.ledger, 2)
+        body.addWidget(self.ledger, 1)
         self.box.addLayout(body, 1)
         self._n_gaps = -1
 

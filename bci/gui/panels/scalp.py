@@ -11,6 +11,7 @@ from bci.gui.panels.base import Panel, Shared, row, soft
 from bci.gui.signal_model import BANDS_HZ
 
 SIDE = 72
+HEAD = QtCore.QRectF(-1.15, -1.15, 2.3, 2.3)  # in radii of the head
 
 
 class Scalp(Panel):
@@ -37,7 +38,6 @@ class Scalp(Panel):
         for side in ("left", "bottom"):
             self.view.hideAxis(side)
         self.image = pg.ImageItem()
-        self.image.setRect(QtCore.QRectF(-1.15, -1.15, 2.3, 2.3))
         self.view.addItem(self.image)
         pen = pg.mkPen(shared.theme.text, width=2)
         angle = np.linspace(0, 2 * np.pi, 100)
@@ -99,7 +99,7 @@ class Scalp(Panel):
         table = pg.colormap.get(name).getLookupTable(nPts=256, alpha=False)
         index = np.clip((grid - self._range[0]) / (self._range[1] - self._range[0]) * 255, 0, 255).astype(int)
         picture = np.dstack((table[index], np.where(self._mask, 255, 0).astype(np.uint8)))
-        self.image.setImage(picture.transpose(1, 0, 2), autoLevels=False, levels=None)
+        self.image.setImage(picture.transpose(1, 0, 2), autoLevels=False, levels=None, rect=HEAD)
 
 
 def flat(positions: NDArray) -> NDArray:
