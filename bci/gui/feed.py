@@ -151,6 +151,8 @@ class Feed:
         spec = spec_from_xml(full.as_xml())
         metadata = full.desc().child("rolandic").child_value("metadata")
         inlet.open_stream(timeout=5.0)
+        # measured here, where it may take its time: else the first pull waits for it, and with it the event loop
+        inlet.time_correction(timeout=5.0)
         self._known.add(info.uid())
         if spec.name == "bci-events" and metadata:
             with contextlib.suppress(ValueError, KeyError):

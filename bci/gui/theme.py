@@ -71,6 +71,7 @@ def style_sheet(theme: Theme) -> str:
       {{ background: {t.raised}; border: 1px solid {t.line}; border-radius: 4px; padding: 3px 6px;
          selection-background-color: {t.accent}; selection-color: {t.ground}; }}
     QComboBox QAbstractItemView {{ background: {t.raised}; }}
+    QHeaderView {{ background: {t.panel}; }}
     QHeaderView::section {{ background: {t.panel}; color: {t.soft}; border: none; padding: 4px 6px; }}
     QTableCornerButton::section {{ background: {t.panel}; border: none; }}
     QTableWidget {{ gridline-color: {t.line}; }}

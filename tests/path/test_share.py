@@ -1,8 +1,10 @@
 """`bci run --share` and what `bci view` makes of it: a session read over LSL by somebody who came later."""
 
+import threading
 import time
 
 import numpy as np
+import pylsl
 import pytest
 
 from bci.gui.feed import Feed
@@ -45,9 +47,17 @@ class Viewer:
         wait_for(look, what, 30.0, lambda: f"{self.feed.trouble}; {list(self.feed.streams)}")
 
 
-def test_a_viewer_that_comes_later_sees_all_and_changes_nothing(model, unique_name, tmp_path):
+def test_a_viewer_that_comes_later_sees_all_and_changes_nothing(model, unique_name, tmp_path, monkeypatch):
     with session(model, unique_name, tmp_path, "--arm", "--share") as live:
         live.wait_for_commands(3)
+        measured = []
+        measure = pylsl.StreamInlet.time_correction
+
+        def spy(inlet, timeout):
+            measured.append((threading.current_thread().name, inlet))
+            return measure(inlet, timeout)
+
+        monkeypatch.setattr(pylsl.StreamInlet, "time_correction", spy)
         viewer = Viewer()
         try:
             state = viewer.state
@@ -58,6 +68,8 @@ def test_a_viewer_that_comes_later_sees_all_and_changes_nothing(model, unique_na
             assert (state.threshold, state.dwell_s) == (0.6, 0.06)
             viewer.wait_for(lambda: len(state.hops) > 50 and viewer.ring is not None and viewer.ring.n > 500, "signals")
             viewer.wait_for(lambda: state.n_commands > 1, "commands")
+            # no pull may wait for a clock: that of a first command would hang the window that armed
+            assert {("feed", s.inlet) for s in viewer.feed.streams.values()} <= set(measured)
             assert viewer.n_wrong == 0
             assert abs(viewer.ring.end_s - state.hops[-1][0]) < 0.5  # on one clock
             assert np.isfinite(state.stage_percentiles_ms()[:5, 0]).all()

@@ -33,7 +33,7 @@ class Latency(Panel):
         self.table.horizontalHeader().setSectionResizeMode(QtWidgets.QHeaderView.ResizeToContents)
         self.table.setCornerButtonEnabled(False)
         self.table.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
-        self.table.setMinimumWidth(330)
+        self.table.setMinimumWidth(430)
         self.table.verticalHeader().setDefaultSectionSize(22)
         for r in range(len(STAGES)):
             for c in range(4):
