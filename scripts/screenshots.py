@@ -64,11 +64,12 @@ def take(asked: argparse.Namespace, pid: int) -> None:
         QtCore.QThread.msleep(100)
     window = Window(Feed(), Link(pid), THEMES[asked.theme], gui.settings())
     window.asks = False
-    for share, action, value in (
-        (0.4, "arm", "lease"),
-        (0.8, "note", "electrode C3 moistened"),
-        (0.9, "command", "left"),
-    ):
+    arm = QtCore.QTimer()
+    arm.timeout.connect(
+        lambda: window.shared.state.gate in ("disarmed", "unknown") and window.link.send("arm", "lease")
+    )
+    arm.start(1000)
+    for share, action, value in ((0.8, "note", "electrode C3 moistened"), (0.9, "command", "left")):
         QtCore.QTimer.singleShot(round(1000 * share * asked.seconds), lambda a=action, v=value: window.link.send(a, v))
     window.resize(*asked.size)
     window.show()
@@ -82,6 +83,8 @@ def take(asked: argparse.Namespace, pid: int) -> None:
             until_s = time.monotonic() + 1.5
             while time.monotonic() < until_s:
                 application.processEvents()
+            if title == "Cursor" and not window.shared.state.is_steering:
+                continue  # nothing steers here
             panel.grab().save(str(asked.out / f"{title.lower()}.png"))
         print(f"{window.n_frames} frames, {window.n_dropped} dropped, in {asked.seconds:g} s")
         window.close()

@@ -55,7 +55,10 @@ class Commands(Panel):
         self.sent.setMinimumHeight(110)  # a few commands are seen, however low the window
         self.sent.verticalHeader().hide()
         self.sent.verticalHeader().setDefaultSectionSize(24)
+        for column in range(3):
+            self.sent.horizontalHeader().setSectionResizeMode(column, QtWidgets.QHeaderView.ResizeToContents)
         self.sent.horizontalHeader().setStretchLastSection(True)
+        self.sent.setHorizontalScrollBarPolicy(QtCore.Qt.ScrollBarAlwaysOff)
         self.box.addLayout(row(self.who, None, self.take_over))
         self.box.addLayout(row(self.arm, self.disarm, self.hold, self.reset))
         self.box.addLayout(self._hand)
