@@ -101,6 +101,21 @@ def test_taking_over_breaks_the_lease_of_whoever_armed(ask, engine):
     assert engine.lease.is_lost(engine.time_s)
 
 
+def test_the_engine_hears_of_an_arming_before_its_lease_can_run_out(ask, engine, inbox, monkeypatch):
+    """Else a thread that is held up between the two would leave the engine armed without a lease."""
+    ask("claim", window="a")
+    put = inbox.put
+
+    def held_up(item):
+        put(item)
+        engine.time_s += 0.5  # the control thread gets no processor meanwhile
+
+    monkeypatch.setattr(inbox, "put", held_up)
+    assert ask("arm", "lease", "a")["ok"]
+    assert not engine.lease.is_lost(engine.time_s + 0.1)
+    assert engine.lease.is_lost(engine.time_s + 0.3)
+
+
 def test_a_beat_renews_claim_and_lease(ask, engine):
     ask("claim", window="a")
     ask("arm", "lease", "a")

@@ -65,14 +65,15 @@ class ControlHandler:
             elif action == "end" and window:
                 self._engine.stop("ended from the window")
             elif action in self.ACTIONS:
-                if action == "arm" and value == "lease":  # by a window, which beats from now on
-                    self._engine.lease.begin(self._engine.now_s())
-                elif action in ("arm", "disarm"):
-                    self._engine.lease.end()
                 if action in ("threshold", "dwell"):
                     change = with_threshold if action == "threshold" else with_dwell
                     change(self._engine.session.settings, float(value))
                 self._inbox.put(Control(action, value=value, by=by))  # type: ignore[arg-type]
+                # afterwards: a lease that ran out before the engine heard of the arming would leave it armed for ever
+                if action == "arm" and value == "lease":  # by a window, which beats from now on
+                    self._engine.lease.begin(self._engine.now_s())
+                elif action in ("arm", "disarm"):
+                    self._engine.lease.end()
             else:
                 allowed = ", ".join((*self.ACTIONS, *self.OF_WINDOWS))
                 return {"ok": False, "error": f"unknown action {action!r}; allowed: {allowed}"}
