@@ -132,6 +132,10 @@ def test_a_session_is_gathered_from_its_own_streams():
     state.receive("bci-latency", latency, np.arange(3.0))
     p = state.stage_percentiles_ms()
     assert p[0, 0] == pytest.approx(10.0, abs=1e-6)
+    assert state.late_hops() == (0, 3)
+    late = [[3, 10.0, 10.01, 10.011, 10.9, 10.91, 10.92, 0.0]]
+    state.receive("bci-latency", late, np.arange(1.0))
+    assert state.late_hops() == (1, 4)
     assert np.isnan(p[5]).all()
 
 

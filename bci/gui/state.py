@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tomllib
 from collections import deque
@@ -243,6 +244,18 @@ class SessionState:
             if len(values):
                 result[stage] = [*np.percentile(values, (50, 95, 99)), values.max()]
         return result
+
+    def late_hops(self) -> tuple[int, int]:
+        """Of the last hops, how many took longer than a hop lasts (deadline misses), and how many there are.
+
+        Counted from arrival to the gate, without the way to here.
+        """
+        if len(self.hops) < 2 or not self.latency_s:
+            return 0, 0
+        stamps = [s for s, _, _ in itertools.islice(reversed(self.hops), 20)]
+        hop_s = float(np.median(-np.diff(stamps)))
+        spent_s = np.nansum(np.array(self.latency_s)[:, 1:5], axis=1)
+        return int((spent_s > hop_s).sum()), len(spent_s)
 
     def dwell(self) -> tuple[str, float]:
         """The class that is above the threshold now, and for how long without a break, in s."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtWidgets
@@ -59,13 +61,17 @@ class Latency(Panel):
         if not self.isVisible():
             return
         state = self.shared.state
-        age = (
-            f"newest sample {1000 * state.age_s:.0f} ms old at the gate" if np.isfinite(state.age_s) else "no hops yet"
-        )
-        self.said.setText(age)
+        age = f"newest sample {1000 * state.age_s:.0f} ms old" if np.isfinite(state.age_s) else "no hops yet"
+        n_late, n = state.late_hops()
+        self.said.setText(f"{age}; {n_late} of {n} hops late" if n else age)
+        now_s = state.hops[-1][0] if state.hops else math.nan
         clocks = [
-            f"clock of stream {n}: ± {1000 * o['uncertainty_s']:.2f} ms" for n, o in sorted(state.offsets.items())[:3]
+            f"stream {n}: ± {1e6 * o['uncertainty_s']:.0f} µs, {max(0.0, now_s - o['at_s']):.0f} s ago"
+            for n, o in sorted(state.offsets.items())[:3]
+            if math.isfinite(now_s)
         ]
+        self.said.setToolTip("Age at the gate; late: a hop that took longer than a hop lasts, from arrival to the gate")
+        self.clock.setToolTip("How well the clock of each stream is known, and how long ago it was measured")
         self.clock.setText("   ".join(clocks) or "no clock offsets yet")
         for r, values in enumerate(state.stage_percentiles_ms()):
             for c, value in enumerate(values):
