@@ -210,7 +210,12 @@ def test_sender_that_ends_while_the_receiver_is_stalled_loses_nothing(unique_nam
         receiver.block()
         for _ in range(100):
             outlet.push(10)
-        witness.wait_for(lambda: witness.samples[-1, 0] == n + 999, "the last row")  # so it is through the network
+        witness.wait_for(lambda: witness.samples[-1, 0] == n + 999, "the last row")
+        # and it is through the network to the stalled one too: what it holds, and what liblsl holds for it
+        waiting = source._inlet._inlet.samples_available
+        while receiver.samples[-1, 0] + waiting() < n + 999:
+            assert time.monotonic() < limit_s
+            time.sleep(0.005)
         outlet.end()
     receiver.release()
     receiver.wait_for(lambda: receiver.samples[-1, 0] == n + 999, "the last row")
